@@ -1,0 +1,49 @@
+/** Names, numbers and paths that more than one process must agree on. Nobody writes such a string twice. */
+
+export const API_GROUP = "sidegate.dev";
+export const API_VERSION = "sidegate.dev/v1alpha1";
+
+/** Where the kernel sends the agent's connections; both bind loopback only. */
+export const CAPTURE_PORT = 15001;
+export const DNS_PORT = 15053;
+/** The one listener on the pod's address: GET /metrics, /ready, /live. */
+export const ADMIN_PORT = 15090;
+
+/** The proxy's uid is random per pod, out of this range (both ends included). */
+export const PROXY_UID = { first: 1_900_000_000, last: 1_999_999_999 } as const;
+
+/** Synthetic addresses: one name, one address (docs/architecture.md). */
+export const SYNTHETIC = { v4: "240.240.0.0/16", v6: "fd53:6467:6174:6500::/64" } as const;
+
+export const TOKEN_AUDIENCE = "sidegate";
+
+export const LABEL = { inject: `${API_GROUP}/inject` } as const;
+export const ANNOTATION = {
+  injected: `${API_GROUP}/injected`,
+  proxyUid: `${API_GROUP}/proxy-uid`,
+  inboundPorts: `${API_GROUP}/inbound-ports`,
+  owner: `${API_GROUP}/owner`,
+  creator: `${API_GROUP}/creator`,
+  mode: `${API_GROUP}/mode`,
+  foreignCredentials: `${API_GROUP}/foreign-credentials`,
+} as const;
+
+export const CONTAINER = { init: "sidegate-init", sidecar: "sidegate" } as const;
+export const VOLUME = {
+  trust: "sidegate-trust",
+  state: "sidegate-state",
+  token: "sidegate-token",
+  account: "sidegate-account",
+} as const;
+
+/** Inside the sidecar's container. `state` (memory volume): the CA's key, spool, last good bundle. `trust`: what the agent mounts. */
+export const PATHS = {
+  state: "/var/run/sidegate/state",
+  trust: "/var/run/sidegate/trust",
+  token: "/var/run/sidegate/token/token",
+  bundleFile: "ca-bundle.pem",
+  caFile: "sidegate-ca.pem",
+} as const;
+
+/** The record's id, in each refusal that HTTP carries. */
+export const EVENT_HEADER = "Sidegate-Event";

@@ -1,0 +1,89 @@
+/**
+ * The record, as lines. One chain per sidecar boot: `boot` first, then for each connection a `session`, for each operation an
+ * `op` BEFORE it is forwarded and an `end` with what came of it, then `stop`. `seq` counts every line of a boot from 1, without a hole.
+ *
+ * A line's core is chained; its detail (what is personal or large) is kept apart and enters the chain as a salted SHA-256 only,
+ * so that erasing it later leaves the chain whole. An event's id, shown to agents as `Sidegate-Event`, is `<boot>-<seq>`.
+ */
+export type RecordKind = "boot" | "session" | "op" | "end" | "closed" | "note" | "fold" | "stop";
+
+/** Who runs: fixed for a boot. In `sidegate run` the cluster is "local", the pod a name for the run. */
+export interface Workload {
+  readonly cluster: string;
+  readonly namespace: string;
+  readonly pod: string;
+  readonly uid: string;
+  readonly serviceAccount: string;
+  readonly owner: string;
+  readonly creator: string;
+  readonly node: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly tier: "advisory" | "enforced" | "locked";
+  /** What is open in tier `advisory`, by name. */
+  readonly open: readonly string[];
+}
+
+export interface SessionEntry {
+  readonly client: string; // address:port
+  readonly destination: string; // original destination, address:port, or "unreadable"
+  readonly target: string | null;
+  readonly host: string | null;
+  readonly port: number;
+}
+
+export interface OpEntry {
+  readonly session: number; // seq of the session line; 0: none (DNS)
+  readonly phase: "ask" | "answer" | "connect";
+  readonly parent: number | null;
+  /** JSON texts without braces; `detail` is already redacted. */
+  readonly preamble: string;
+  readonly facts: string;
+  readonly detail: string;
+  readonly verdict: "allow" | "deny" | "hold";
+  readonly decision: string; // JSON members, `Decision.text`
+  readonly revision: string;
+  readonly traceparent: string | null;
+  readonly body: string | null; // SHA-256, hex
+}
+
+export interface EndEntry {
+  readonly op: number; // seq of the op line
+  /** The protocol's own word: "200", "reset", "refused", "client-left", … */
+  readonly status: string;
+  readonly ms: number;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  readonly masked: number;
+  readonly attempts: number;
+}
+
+/** Lanes and legs wait here: upstream bytes queue behind the write of this turn's lines. */
+export interface CommitGate {
+  /** True when nothing is waiting to be written. */
+  readonly clean: boolean;
+  /** Called when all lines added so far are written; ok=false: they could not be, so nothing may be forwarded. */
+  committed(then: (ok: boolean) => void): void;
+}
+
+export interface Recorder {
+  readonly boot: string;
+  readonly gate: CommitGate;
+  /** Null while lines can be taken; else the DenialCode with which to refuse. `read`: reads go on under lag. */
+  refuses(read: boolean): "audit_full" | "audit_failed" | "audit_lag" | null;
+  session(entry: SessionEntry): number;
+  /** Adds the "before" line to this turn's batch and returns its seq. */
+  op(entry: OpEntry): number;
+  end(entry: EndEntry): void;
+  closed(session: number, bytesUp: number, bytesDown: number, why: string): void;
+  /** Something that is no operation: a bundle swapped, a finding, refused datagrams counted. `members`: JSON without braces. */
+  note(kind: string, members: string): number;
+  /** Writes `stop` and everything before it, then resolves. */
+  stop(why: string): Promise<void>;
+}
+
+/** Where the shipper sends batches; the collector's answer is the highest line it has stored durably, contiguous from 1. */
+export interface RecordSink {
+  /** `lines`: whole NDJSON lines of one boot, ascending. Resolves to the acknowledged seq; rejects when the collector cannot be reached. */
+  send(boot: string, lines: Uint8Array, lastSeq: number): Promise<number>;
+  close(): Promise<void>;
+}

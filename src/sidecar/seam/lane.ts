@@ -1,0 +1,71 @@
+/**
+ * A lane speaks one byte protocol. It gets ports, never sockets. The pipeline has judged `connect` before a lane opens.
+ */
+
+import type { Protocol } from "#contract/operation.ts";
+import type { Target } from "#contract/target.ts";
+import type { Alarm } from "#core/wheel.ts";
+import type { Agent, LegEvents, Upstream } from "./leg.ts";
+import type { Judge, Permit } from "./verdict.ts";
+
+export type Sniff =
+  | { readonly kind: "match" }
+  | { readonly kind: "no" }
+  | { readonly kind: "more"; readonly atLeast: number };
+
+/** What the connection was addressed to: exactly one name and target. */
+export interface Peer {
+  readonly host: string; // lower case, no dot at the end; a literal address where the target lists it
+  readonly port: number;
+  readonly target: Target;
+  /** Whether the agent's leg is TLS that we answered. */
+  readonly secure: boolean;
+  readonly limits: { readonly headerMs: number; readonly idleMs: number; readonly totalMs: number };
+}
+
+export interface Ports {
+  readonly peer: Peer;
+  readonly agent: Agent;
+  readonly judge: Judge;
+  readonly connect: Permit<"connect">;
+  /** aside = the lane's own connection (catalogue, CancelRequest), recorded as ours. Never null: a dial that fails says so to its events. `fresh`: not from the pool. */
+  dial(permit: Permit<"connect" | "ask">, purpose: "forward" | "aside", events: LegEvents, fresh?: boolean): Upstream;
+  /** At hand when the permit is; null = none asked for. */
+  credential(permit: Permit<"connect" | "ask">): Credential | null;
+  /** The shared wheel: alarms fire up to 100 ms late, never early. Keep one per connection, not one per byte. */
+  after(ms: number, fire: () => void): Alarm;
+  /** When this turn's records are written. Legs wait by themselves; before a request on a stream() that a library owns, the lane must. */
+  committed(then: () => void): void;
+  /** Upgrade, h2c: the next lane takes the agent and, where the protocol keeps it, the upstream. */
+  become(lane: Lane, rest: Rest): void;
+  /** CONNECT, SOCKS: another destination, so back to the pipeline's stage Addressed with that name, never lane to lane. */
+  tunnel(permit: Permit<"ask">, authority: string, rest: Rest): void;
+}
+
+export interface Rest {
+  readonly agent: Uint8Array;
+  readonly upstream: { readonly leg: Upstream; readonly head: Uint8Array; readonly permit: Permit<"ask"> } | null;
+}
+
+export interface Credential {
+  readonly kind: "password" | "bearer" | "key";
+  readonly user: string | null;
+  reveal(): string;
+  toJSON(): "[credential]";
+}
+
+/** The agent's leg speaks to the session itself; upstreams to the listeners given to dial(). */
+export interface Session extends LegEvents {
+  /** Another bundle is in force and `connect` was allowed again: re-judge what is still open. */
+  revised(): void;
+  /** Finish what is under way, take nothing new. */
+  drain(): void;
+}
+
+/** One per process. Shared state of a protocol (parse cache, cancel keys) lives in what createLane() closes over. */
+export interface Lane {
+  readonly protocol: Protocol;
+  readonly alpn: readonly string[]; // claimed by ALPN alone, before any byte
+  readonly sniff: ((head: Uint8Array) => Sniff) | null; // null: only where a target declares it
+  open(ports: Ports, from: Rest | null): Session;
+}
