@@ -32,6 +32,9 @@ export interface Permit<S extends Scope = Scope> {
   readonly scope: S;
   readonly seq: number;
   readonly decision: Decision; // frozen, shared with the cache
+  /** Added to by the legs: what was written upstream under this permit, and what was forwarded to the agent. */
+  bytesUp: number;
+  bytesDown: number;
 }
 
 export interface Refusal {

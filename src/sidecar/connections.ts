@@ -1,0 +1,264 @@
+/**
+ * The connections that are open now: each with its judge, its lane's session and the permit that let it in. Here a new bundle
+ * reaches them (what is now refused ends), a drain is waited for, and the end of each is put on record.
+ *
+ * Fails closed: a session that throws is ended with its connection, never the process with all of them.
+ */
+
+import type { CommitGate } from "#contract/record.ts";
+import type { Wheel } from "#core/wheel.ts";
+import type { ConnectionJudge } from "./judge/judge.ts";
+import type { Lane, Peer, Ports, Session } from "./seam/lane.ts";
+import type { LegEvents } from "./seam/leg.ts";
+import type { Inbound, Upstreams } from "./seam/stages.ts";
+import type { Permit } from "./seam/verdict.ts";
+
+export interface ConnectionsOptions {
+  readonly upstreams: Upstreams;
+  readonly wheel: Wheel;
+  readonly gate: CommitGate;
+  /** Lanes that carry bytes as they are: their upstream is neither pooled nor wrapped in TLS of ours. */
+  readonly opaqueTls: Lane;
+  readonly opaqueTcp: Lane;
+  readonly fault: (where: string, error: unknown) => void;
+}
+
+export interface OpenConnection {
+  open(lane: Lane, peer: Peer, connect: Permit<"connect">): void;
+  refused(): void;
+  /** The agent did not accept our certificate, or left during the handshake. */
+  untrusted(fault: string): void;
+}
+
+export interface OpenConnections {
+  readonly size: number;
+  add(leg: Inbound, judge: ConnectionJudge): OpenConnection;
+  /** Another bundle is in force: asks `connect` again for each, and tells the sessions that go on. */
+  revised(): void;
+  /** Sessions finish what is under way. Resolves when none is left, or when `limitMs` has passed (then the rest is reset). */
+  drain(limitMs: number): Promise<void>;
+}
+
+export function createConnections(options: ConnectionsOptions): OpenConnections {
+  const open = new Set<Tracked>();
+  let draining = false;
+  let empty: (() => void) | null = null;
+
+  return {
+    get size() {
+      return open.size;
+    },
+    add(leg, judge) {
+      const tracked = new Tracked(options, leg, judge);
+      open.add(tracked);
+      leg.onGone(() => {
+        open.delete(tracked);
+        tracked.gone();
+        if (open.size === 0) empty?.();
+      });
+      if (draining) tracked.end("draining");
+      return tracked;
+    },
+    revised() {
+      for (const tracked of open) tracked.revised();
+    },
+    async drain(limitMs) {
+      draining = true;
+      for (const tracked of open) tracked.drain();
+      if (open.size === 0) return;
+      await new Promise<void>((resolve) => {
+        const late = setTimeout(() => {
+          for (const tracked of open) tracked.end("drain-limit");
+          resolve();
+        }, limitMs);
+        empty = () => {
+          clearTimeout(late);
+          resolve();
+        };
+      });
+    },
+  };
+}
+
+class Tracked implements OpenConnection {
+  readonly #options: ConnectionsOptions;
+  readonly #leg: Inbound;
+  readonly #judge: ConnectionJudge;
+  #session: Session | null = null;
+  #connect: Permit<"connect"> | null = null;
+  #why = "closed";
+  #over = false;
+
+  constructor(options: ConnectionsOptions, leg: Inbound, judge: ConnectionJudge) {
+    this.#options = options;
+    this.#leg = leg;
+    this.#judge = judge;
+  }
+
+  open(lane: Lane, peer: Peer, connect: Permit<"connect">): void {
+    this.#connect = connect;
+    const session = this.#guard("open", () => lane.open(this.#ports(lane, peer, connect), null));
+    if (session === null) return;
+    this.#session = session;
+    this.#leg.listen(
+      new Guarded(
+        session,
+        (error) => this.#broken("session", error),
+        (fault) => {
+          this.#why = fault;
+          this.#stop(fault);
+        },
+      ),
+    );
+  }
+
+  refused(): void {
+    this.#why = "refused";
+  }
+
+  untrusted(fault: string): void {
+    this.#why = fault;
+  }
+
+  revised(): void {
+    if (this.#session === null) return;
+    const refusal = this.#guard("again", () => this.#judge.again());
+    if (refusal !== null) this.end("revoked");
+    else this.#guard("revised", () => this.#session?.revised());
+  }
+
+  drain(): void {
+    if (this.#session === null) this.end("draining");
+    else this.#guard("drain", () => this.#session?.drain());
+  }
+
+  /** Ends the connection now; the session hears it as a failed leg, so that it finishes what it holds. */
+  end(why: string): void {
+    if (this.#over) return;
+    this.#why = why;
+    this.#leg.reset();
+    this.#stop("reset");
+  }
+
+  gone(): void {
+    this.#stop("reset");
+    if (this.#connect !== null) this.#judge.finish(this.#connect, { status: this.#why, masked: 0, attempts: 1 });
+    this.#judge.close(this.#leg.bytesIn, this.#leg.bytesOut, this.#why);
+  }
+
+  #stop(fault: Parameters<LegEvents["failed"]>[0]): void {
+    if (this.#over) return;
+    this.#over = true;
+    const session = this.#session;
+    if (session === null) return;
+    try {
+      session.failed(fault);
+    } catch (error) {
+      this.#options.fault("failed", error);
+    }
+  }
+
+  /** A bug in a lane costs its connection, not the process. */
+  #guard<T>(where: string, act: () => T): T | null {
+    try {
+      return act();
+    } catch (error) {
+      this.#broken(where, error);
+      return null;
+    }
+  }
+
+  #broken(where: string, error: unknown): void {
+    this.#options.fault(where, error);
+    this.end("internal-error");
+  }
+
+  #ports(lane: Lane, peer: Peer, connect: Permit<"connect">): Ports {
+    const { upstreams, wheel, gate, opaqueTls, opaqueTcp } = this.#options;
+    const opaque = lane === opaqueTls || lane === opaqueTcp;
+    const secure = lane !== opaqueTls && (peer.secure || peer.target.upstream?.tls === true);
+    const dialed = { host: peer.host, port: peer.port, target: peer.target, secure, alpn: secure ? lane.alpn : [] };
+    const pooled = { ...dialed, pool: opaque ? null : "", fresh: false };
+    const fresh = { ...pooled, fresh: true };
+    return {
+      peer,
+      agent: this.#leg,
+      judge: this.#judge,
+      connect,
+      dial: (permit, purpose, events, anew) =>
+        upstreams.dial(purpose === "aside" || anew === true ? fresh : pooled, permit, this.#guarded(events)),
+      credential: () => null,
+      after: (ms, fire) => wheel.after(ms, () => void this.#guard("alarm", fire)),
+      committed: (then) => {
+        gate.committed((ok) => {
+          if (ok) this.#guard("committed", then);
+          else this.end("audit");
+        });
+      },
+      become: () => this.end("unsupported"),
+      tunnel: () => this.end("unsupported"),
+    };
+  }
+
+  #guarded(events: LegEvents): LegEvents {
+    return new Guarded(
+      events,
+      (error) => this.#broken("upstream", error),
+      (fault) => events.failed(fault),
+    );
+  }
+}
+
+/** A listener whose bugs stay its connection's own; one object a leg, no closure an event. */
+class Guarded implements LegEvents {
+  readonly #events: LegEvents;
+  readonly #fault: (error: unknown) => void;
+  readonly #failed: LegEvents["failed"];
+  constructor(events: LegEvents, fault: (error: unknown) => void, failed: LegEvents["failed"]) {
+    this.#events = events;
+    this.#fault = fault;
+    this.#failed = failed;
+  }
+  opened(): void {
+    try {
+      this.#events.opened();
+    } catch (error) {
+      this.#fault(error);
+    }
+  }
+  data(chunk: Parameters<LegEvents["data"]>[0]): void {
+    try {
+      this.#events.data(chunk);
+    } catch (error) {
+      this.#fault(error);
+    }
+  }
+  drained(): void {
+    try {
+      this.#events.drained();
+    } catch (error) {
+      this.#fault(error);
+    }
+  }
+  secured(tls: Parameters<LegEvents["secured"]>[0]): void {
+    try {
+      this.#events.secured(tls);
+    } catch (error) {
+      this.#fault(error);
+    }
+  }
+  ended(): void {
+    try {
+      this.#events.ended();
+    } catch (error) {
+      this.#fault(error);
+    }
+  }
+  failed(fault: Parameters<LegEvents["failed"]>[0]): void {
+    try {
+      this.#failed(fault);
+    } catch (error) {
+      this.#fault(error);
+    }
+  }
+}

@@ -1,0 +1,39 @@
+/**
+ * The only place where a Permit is made. Everything that leaves for an upstream asks for one in its signature, so a path that
+ * forgot to ask does not compile.
+ */
+import type { Decision } from "#contract/decision.ts";
+import type { Permit, Scope } from "#sidecar/seam/verdict.ts";
+
+/** A permit with what the judge itself remembers of it. */
+export interface OpenPermit {
+  readonly kind: "permit";
+  readonly scope: Scope;
+  readonly seq: number;
+  readonly decision: Decision;
+  readonly startedMs: number;
+  bytesUp: number;
+  bytesDown: number;
+  finished: boolean;
+}
+
+/** `seq` is the record's line that was added before; `startedMs` is elapsed time. */
+export function permit<S extends Scope>(scope: S, seq: number, decision: Decision, startedMs: number): Permit<S> {
+  const made: OpenPermit = {
+    kind: "permit",
+    scope,
+    seq,
+    decision,
+    startedMs,
+    bytesUp: 0,
+    bytesDown: 0,
+    finished: false,
+  };
+  // The brand is a type only; this cast is what makes this file the one door.
+  return made as unknown as Permit<S>;
+}
+
+/** The judge's own view of a permit that it made. */
+export function opened(made: Permit): OpenPermit {
+  return made as unknown as OpenPermit;
+}
