@@ -5,6 +5,8 @@
  * A line's core is chained; its detail (what is personal or large) is kept apart and enters the chain as a salted SHA-256 only,
  * so that erasing it later leaves the chain whole. An event's id, shown to agents as `Sidegate-Event`, is `<boot>-<seq>`.
  */
+import type { Action, Protocol } from "./operation.ts";
+
 export type RecordKind = "boot" | "session" | "op" | "end" | "closed" | "note" | "fold" | "stop";
 
 /** Who runs: fixed for a boot. In `sidegate run` the cluster is "local", the pod a name for the run. */
@@ -35,8 +37,12 @@ export interface OpEntry {
   readonly session: number; // seq of the session line; 0: none (DNS)
   readonly phase: "ask" | "answer" | "connect";
   readonly parent: number | null;
-  /** JSON texts without braces; `detail` is already redacted. */
+  readonly protocol: Protocol;
+  readonly action: Action;
+  readonly complete: boolean;
+  /** JSON members without braces. Core of the record, never erased: target and run. */
   readonly preamble: string;
+  /** JSON members without braces, disjoint; already redacted by the lane. Together they are the record's erasable part. */
   readonly facts: string;
   readonly detail: string;
   readonly verdict: "allow" | "deny" | "hold";
@@ -57,11 +63,19 @@ export interface EndEntry {
   readonly attempts: number;
 }
 
+/** The same denial again: told once as an `op`, then only counted. */
+export interface FoldEntry {
+  readonly op: number; // seq of the first
+  readonly count: number; // repeats, without the first
+  readonly firstMs: number; // wall time of the first and the last repeat
+  readonly lastMs: number;
+}
+
 /** Lanes and legs wait here: upstream bytes queue behind the write of this turn's lines. */
 export interface CommitGate {
-  /** True when nothing is waiting to be written. */
+  /** True when nothing is waiting to be written (tier `locked`: to be stored by the collector). */
   readonly clean: boolean;
-  /** Called when all lines added so far are written; ok=false: they could not be, so nothing may be forwarded. */
+  /** Called when all lines added so far are written, at once if they are; ok=false: they could not be, so nothing may be forwarded. */
   committed(then: (ok: boolean) => void): void;
 }
 
@@ -71,19 +85,32 @@ export interface Recorder {
   /** Null while lines can be taken; else the DenialCode with which to refuse. `read`: reads go on under lag. */
   refuses(read: boolean): "audit_full" | "audit_failed" | "audit_lag" | null;
   session(entry: SessionEntry): number;
-  /** Adds the "before" line to this turn's batch and returns its seq. */
+  /** Adds the "before" line to this turn's batch and returns its seq; 0: it could not be taken, and the gate will say so. */
   op(entry: OpEntry): number;
   end(entry: EndEntry): void;
   closed(session: number, bytesUp: number, bytesDown: number, why: string): void;
+  fold(entry: FoldEntry): void;
+  /** Called once when the collector has stored this line durably (held operations); ok=false: not within the limit. */
+  stored(seq: number, then: (ok: boolean) => void): void;
   /** Something that is no operation: a bundle swapped, a finding, refused datagrams counted. `members`: JSON without braces. */
   note(kind: string, members: string): number;
   /** Writes `stop` and everything before it, then resolves. */
   stop(why: string): Promise<void>;
 }
 
+/** Whole lines of one boot, cut after a commit line. */
+export interface Batch {
+  readonly boot: string;
+  readonly lines: Uint8Array;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  /** The lines between what the collector has and `firstSeq` are gone for good: it stores this batch, and the hole as a finding. */
+  readonly gap: boolean;
+}
+
 /** Where the shipper sends batches; the collector's answer is the highest line it has stored durably, contiguous from 1. */
 export interface RecordSink {
-  /** `lines`: whole NDJSON lines of one boot, ascending. Resolves to the acknowledged seq; rejects when the collector cannot be reached. */
-  send(boot: string, lines: Uint8Array, lastSeq: number): Promise<number>;
+  /** Resolves to the acknowledged seq; rejects when the collector cannot be reached or refuses. No lines: a sign of life. */
+  send(batch: Batch): Promise<number>;
   close(): Promise<void>;
 }
