@@ -26,7 +26,8 @@ interface Kind {
   since: number;
   seen: number;
   folded: number;
-  readonly label: string;
+  firstMs: number; // wall time of the first and last that were folded
+  lastMs: number;
 }
 
 export type Folded =
@@ -35,30 +36,33 @@ export type Folded =
 
 const RECORD: Folded = { kind: "record" };
 
+/** `op`: the first one's line. Wall times in milliseconds. */
+export type FoldWriter = (op: number, count: number, firstMs: number, lastMs: number) => void;
+
 export class Folder {
   readonly #kinds: Lru<string, Kind>;
   readonly #limits: Folding;
-  readonly #write: (label: string, firstSeq: number, count: number) => void;
+  readonly #write: FoldWriter;
   #windowStart = 0;
   #lines = 0;
 
-  /** `write` is told once for each kind and window how many were folded; `label` names the kind (target, host, code). */
-  constructor(write: (label: string, firstSeq: number, count: number) => void, limits: Folding = FOLDING) {
+  /** `write` is told once for each kind and window how many were folded into the line `op`. */
+  constructor(write: FoldWriter, limits: Folding = FOLDING) {
     this.#write = write;
     this.#limits = limits;
     this.#kinds = new Lru(limits.kinds, (_key, kind) => this.#close(kind));
   }
 
   /** `exact` names the denial exactly, `coarse` by target and code; `quiet` folds from the second on. */
-  ask(exact: string, coarse: string, quiet: boolean, nowMs: number): Folded {
+  ask(exact: string, coarse: string, quiet: boolean, nowMs: number, wallMs: number): Folded {
     if (nowMs - this.#windowStart >= this.#limits.windowMs) {
       this.#windowStart = nowMs;
       this.#lines = 0;
     }
-    const known = this.#repeat(exact, quiet ? 1 : this.#limits.distinct, nowMs);
+    const known = this.#repeat(exact, quiet ? 1 : this.#limits.distinct, nowMs, wallMs);
     if (known !== null) return known;
     if (this.#lines >= this.#limits.flood) {
-      const flooded = this.#repeat(coarse, 1, nowMs);
+      const flooded = this.#repeat(coarse, 1, nowMs, wallMs);
       if (flooded !== null) return flooded;
     }
     this.#lines++;
@@ -67,8 +71,8 @@ export class Folder {
 
   /** Says what line and event the denial got that `ask` wanted recorded. */
   recorded(exact: string, coarse: string, seq: number, event: string, nowMs: number): void {
-    this.#remember(exact, coarse, seq, event, nowMs);
-    if (this.#lines >= this.#limits.flood) this.#remember(coarse, coarse, seq, event, nowMs);
+    this.#remember(exact, seq, event, nowMs);
+    if (this.#lines >= this.#limits.flood) this.#remember(coarse, seq, event, nowMs);
   }
 
   /** Writes what was folded so far; called from time to time and at the end. */
@@ -76,7 +80,7 @@ export class Folder {
     for (const kind of this.#kinds.values()) this.#close(kind);
   }
 
-  #repeat(key: string, distinct: number, nowMs: number): Folded | null {
+  #repeat(key: string, distinct: number, nowMs: number, wallMs: number): Folded | null {
     const kind = this.#kinds.get(key);
     if (kind === undefined) return null;
     const age = nowMs - kind.since;
@@ -87,6 +91,8 @@ export class Folder {
     }
     if (kind.seen < distinct) return null;
     kind.seen++;
+    if (kind.folded === 0) kind.firstMs = wallMs;
+    kind.lastMs = wallMs;
     kind.folded++;
     return {
       kind: "folded",
@@ -96,15 +102,16 @@ export class Folder {
     };
   }
 
-  #remember(key: string, label: string, seq: number, event: string, nowMs: number): void {
+  #remember(key: string, seq: number, event: string, nowMs: number): void {
     const kind = this.#kinds.get(key);
-    if (kind === undefined) this.#kinds.set(key, { seq, event, since: nowMs, seen: 1, folded: 0, label });
+    if (kind === undefined)
+      this.#kinds.set(key, { seq, event, since: nowMs, seen: 1, folded: 0, firstMs: 0, lastMs: 0 });
     else kind.seen++;
   }
 
   #close(kind: Kind): void {
     if (kind.folded === 0) return;
-    this.#write(kind.label, kind.seq, kind.folded);
+    this.#write(kind.seq, kind.folded, kind.firstMs, kind.lastMs);
     kind.folded = 0;
   }
 }

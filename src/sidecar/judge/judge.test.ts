@@ -67,6 +67,8 @@ function bench(
     },
     end: (entry) => void ends.push(entry),
     closed() {},
+    fold() {},
+    stored: (_seq, then) => then(true),
     note: (kind) => {
       notes.push(kind);
       return ++seq;

@@ -113,9 +113,7 @@ function denialOf(code: string): Denial {
 
 export function createJudges(options: JudgeOptions): Judges {
   const { recorder } = options;
-  const folder = new Folder((label, seq, count) => {
-    recorder.note("fold", `"of":${seq},"count":${count},"what":${quote(label)}`);
-  });
+  const folder = new Folder((op, count, firstMs, lastMs) => recorder.fold({ op, count, firstMs, lastMs }));
   const runText =
     options.run === null
       ? "null"
@@ -234,7 +232,17 @@ class Connection implements ConnectionJudge {
     const full = this.#recorder.refuses(reads);
     if (full !== null)
       return this.#refusal(scope, operation, facts, ownDecision(full, DENIALS[full]), loaded, startedMs);
-    const seq = this.#record(scope, operation, facts, "allow", decision, loaded.revision);
+    const seq = this.#record(scope, operation, "allow", decision, loaded.revision);
+    // It could not be taken after all: nothing leaves without its line.
+    if (seq === 0)
+      return this.#refusal(
+        scope,
+        operation,
+        facts,
+        ownDecision("audit_failed", DENIALS.audit_failed),
+        loaded,
+        startedMs,
+      );
     this.#tell(scope, operation, facts, "allow", decision, seq, false, startedMs);
     return permit(scope, seq, decision, startedMs);
   }
@@ -271,7 +279,7 @@ class Connection implements ConnectionJudge {
     const now = this.#clock.elapsedMs();
     const coarse = `${this.#place.target?.name ?? ""} ${this.#place.host}:${this.#place.port} ${decision.code}`;
     const exact = hash("sha256", `${scope}\n${this.#preamble}\n${facts}\n${decision.code}`, "base64");
-    const folded = this.#folder.ask(exact, coarse, decision.quiet, now);
+    const folded = this.#folder.ask(exact, coarse, decision.quiet, now, this.#clock.wallMs());
     const denial = denialOf(decision.code);
     let seq: number;
     let event: string;
@@ -279,7 +287,7 @@ class Connection implements ConnectionJudge {
       seq = folded.seq;
       event = folded.event;
     } else {
-      seq = this.#record(scope, operation, facts, "deny", decision, loaded?.revision ?? "");
+      seq = this.#record(scope, operation, "deny", decision, loaded?.revision ?? "");
       event = `${this.#recorder.boot}-${seq}`;
       this.#folder.recorded(exact, coarse, seq, event, now);
     }
@@ -309,20 +317,16 @@ class Connection implements ConnectionJudge {
     };
   }
 
-  #record(
-    scope: Scope,
-    operation: Operation,
-    facts: string,
-    verdict: "allow" | "deny",
-    decision: Decision,
-    revision: string,
-  ): number {
+  #record(scope: Scope, operation: Operation, verdict: "allow" | "deny", decision: Decision, revision: string): number {
     return this.#recorder.op({
       session: this.session,
       phase: scope,
       parent: operation.parent,
+      protocol: operation.protocol,
+      action: operation.action,
+      complete: operation.complete,
       preamble: this.#preamble,
-      facts,
+      facts: operation.facts,
       detail: operation.detail,
       verdict,
       decision: decision.text,
