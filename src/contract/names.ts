@@ -43,6 +43,7 @@ export const PATHS = {
   token: "/var/run/sidegate/token/token",
   bundleFile: "ca-bundle.pem",
   caFile: "sidegate-ca.pem",
+  storeFile: "sidegate-ca.jks",
 } as const;
 
 /** The record's id, in each refusal that HTTP carries. */
