@@ -7,7 +7,7 @@ function folder(limits = { distinct: 5, windowMs: 60_000, flood: 100, kinds: 16 
   let seq = 0;
   /** One denial, as the judge does it: its line's seq, or the one it folded into. */
   const deny = (exact: string, nowMs: number, quiet = false, coarse = "target code") => {
-    const folded = made.ask(exact, coarse, quiet, nowMs, nowMs);
+    const folded = made.ask(exact, coarse, quiet, nowMs);
     if (folded.kind === "folded") return { ...folded };
     seq++;
     made.recorded(exact, coarse, seq, `boot-${seq}`, nowMs);

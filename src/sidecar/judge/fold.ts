@@ -26,8 +26,7 @@ interface Kind {
   since: number;
   seen: number;
   folded: number;
-  firstMs: number; // wall time of the first and last that were folded
-  lastMs: number;
+  readonly what: string; // names the kind: target, host, code
 }
 
 export type Folded =
@@ -36,8 +35,8 @@ export type Folded =
 
 const RECORD: Folded = { kind: "record" };
 
-/** `op`: the first one's line. Wall times in milliseconds. */
-export type FoldWriter = (op: number, count: number, firstMs: number, lastMs: number) => void;
+/** `op`: the first one's line; `what` names the kind. */
+export type FoldWriter = (op: number, count: number, what: string) => void;
 
 export class Folder {
   readonly #kinds: Lru<string, Kind>;
@@ -54,15 +53,15 @@ export class Folder {
   }
 
   /** `exact` names the denial exactly, `coarse` by target and code; `quiet` folds from the second on. */
-  ask(exact: string, coarse: string, quiet: boolean, nowMs: number, wallMs: number): Folded {
+  ask(exact: string, coarse: string, quiet: boolean, nowMs: number): Folded {
     if (nowMs - this.#windowStart >= this.#limits.windowMs) {
       this.#windowStart = nowMs;
       this.#lines = 0;
     }
-    const known = this.#repeat(exact, quiet ? 1 : this.#limits.distinct, nowMs, wallMs);
+    const known = this.#repeat(exact, quiet ? 1 : this.#limits.distinct, nowMs);
     if (known !== null) return known;
     if (this.#lines >= this.#limits.flood) {
-      const flooded = this.#repeat(coarse, 1, nowMs, wallMs);
+      const flooded = this.#repeat(coarse, 1, nowMs);
       if (flooded !== null) return flooded;
     }
     this.#lines++;
@@ -71,8 +70,8 @@ export class Folder {
 
   /** Says what line and event the denial got that `ask` wanted recorded. */
   recorded(exact: string, coarse: string, seq: number, event: string, nowMs: number): void {
-    this.#remember(exact, seq, event, nowMs);
-    if (this.#lines >= this.#limits.flood) this.#remember(coarse, seq, event, nowMs);
+    this.#remember(exact, coarse, seq, event, nowMs);
+    if (this.#lines >= this.#limits.flood) this.#remember(coarse, coarse, seq, event, nowMs);
   }
 
   /** Writes what was folded so far; called from time to time and at the end. */
@@ -80,7 +79,7 @@ export class Folder {
     for (const kind of this.#kinds.values()) this.#close(kind);
   }
 
-  #repeat(key: string, distinct: number, nowMs: number, wallMs: number): Folded | null {
+  #repeat(key: string, distinct: number, nowMs: number): Folded | null {
     const kind = this.#kinds.get(key);
     if (kind === undefined) return null;
     const age = nowMs - kind.since;
@@ -91,8 +90,6 @@ export class Folder {
     }
     if (kind.seen < distinct) return null;
     kind.seen++;
-    if (kind.folded === 0) kind.firstMs = wallMs;
-    kind.lastMs = wallMs;
     kind.folded++;
     return {
       kind: "folded",
@@ -102,16 +99,15 @@ export class Folder {
     };
   }
 
-  #remember(key: string, seq: number, event: string, nowMs: number): void {
+  #remember(key: string, what: string, seq: number, event: string, nowMs: number): void {
     const kind = this.#kinds.get(key);
-    if (kind === undefined)
-      this.#kinds.set(key, { seq, event, since: nowMs, seen: 1, folded: 0, firstMs: 0, lastMs: 0 });
+    if (kind === undefined) this.#kinds.set(key, { seq, event, since: nowMs, seen: 1, folded: 0, what });
     else kind.seen++;
   }
 
   #close(kind: Kind): void {
     if (kind.folded === 0) return;
-    this.#write(kind.seq, kind.folded, kind.firstMs, kind.lastMs);
+    this.#write(kind.seq, kind.folded, kind.what);
     kind.folded = 0;
   }
 }

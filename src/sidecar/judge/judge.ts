@@ -113,7 +113,7 @@ function denialOf(code: string): Denial {
 
 export function createJudges(options: JudgeOptions): Judges {
   const { recorder } = options;
-  const folder = new Folder((op, count, firstMs, lastMs) => recorder.fold({ op, count, firstMs, lastMs }));
+  const folder = new Folder((op, count, what) => recorder.fold({ op, count, what }));
   const runText =
     options.run === null
       ? "null"
@@ -279,7 +279,7 @@ class Connection implements ConnectionJudge {
     const now = this.#clock.elapsedMs();
     const coarse = `${this.#place.target?.name ?? ""} ${this.#place.host}:${this.#place.port} ${decision.code}`;
     const exact = hash("sha256", `${scope}\n${this.#preamble}\n${facts}\n${decision.code}`, "base64");
-    const folded = this.#folder.ask(exact, coarse, decision.quiet, now, this.#clock.wallMs());
+    const folded = this.#folder.ask(exact, coarse, decision.quiet, now);
     const denial = denialOf(decision.code);
     let seq: number;
     let event: string;
