@@ -1,0 +1,34 @@
+/**
+ * Bundles each process into one file under dist/. The images, the npm package and `sidegate run` start these; development runs
+ * the sources as they are. Each bundle's metafile stays beside it, for the test that looks at what is inside.
+ */
+import { globSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { build } from "esbuild";
+
+const OUT = "dist";
+const entries: Record<string, string> = { sidegate: "cmd/sidegate/main.ts" };
+for (const file of globSync("cmd/*.ts")) entries[path.basename(file, ".ts")] = file;
+
+rmSync(OUT, { recursive: true, force: true });
+mkdirSync(OUT, { recursive: true });
+for (const [name, entry] of Object.entries(entries)) {
+  const result = await build({
+    entryPoints: [entry],
+    outfile: `${OUT}/${name}.js`,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node26",
+    minifySyntax: true,
+    minifyWhitespace: true,
+    legalComments: "none",
+    metafile: true,
+    logLevel: "warning",
+    // CommonJS packages inside an ES module ask for these.
+    banner: { js: 'import{createRequire as $r}from"node:module";const require=$r(import.meta.url);' },
+  });
+  writeFileSync(`${OUT}/${name}.meta.json`, JSON.stringify(result.metafile));
+  const bytes = Object.values(result.metafile.outputs).reduce((sum, o) => sum + o.bytes, 0);
+  console.log(`${OUT}/${name}.js ${(bytes / 1024).toFixed(0)} KiB`);
+}
