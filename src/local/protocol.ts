@@ -1,0 +1,44 @@
+/**
+ * What the command line (outside) and the keeper (PID 1 of the namespace) say to each other over Node's IPC. Only these two ever
+ * hold the channel: it is closed on exec, so the agent does not inherit it.
+ */
+
+/** The sockets on which the agent's connections arrive. v6 is missing where the kernel has none. */
+export const SOCKET_NAMES = ["tcp4", "tcp6", "dnsUdp4", "dnsUdp6", "dnsTcp4", "dnsTcp6"] as const;
+export type SocketName = (typeof SOCKET_NAMES)[number];
+
+export type Signal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2" | "SIGTSTP" | "SIGCONT";
+
+/** What is started: argv[0] is looked up on the PATH of `env`. */
+export interface Command {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** Absolute. */
+  readonly cwd: string;
+}
+
+/** As a shell reports it: 128 + n when a signal ended the command. */
+export interface ExitStatus {
+  readonly code: number;
+  readonly signal: string | null;
+}
+
+/** Who the command is, and what the keeper has. `user`: made in a user namespace; `root`: without one. */
+export interface Identity {
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: "user" | "root";
+}
+
+export type ToKeeper =
+  | { readonly kind: "open"; readonly identity: Identity }
+  | { readonly kind: "start"; readonly command: Command }
+  /** `total`: how many of this signal have reached the command line so far. */
+  | { readonly kind: "signal"; readonly signal: Signal; readonly total: number };
+
+export type FromKeeper =
+  /** Accompanied by the handle. */
+  | { readonly kind: "socket"; readonly name: SocketName }
+  | { readonly kind: "opened" }
+  | { readonly kind: "exit"; readonly status: ExitStatus }
+  | { readonly kind: "failed"; readonly message: string };

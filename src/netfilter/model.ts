@@ -1,0 +1,195 @@
+/**
+ * What the kernel must do with an agent's packets, once, in our own words (docs/architecture.md, interception). Two renderers
+ * turn it into nft and iptables texts, so neither back end can have a rule that the other lacks.
+ *
+ * Errs towards silence: each chain that can let a packet out ends in a drop or a refusal, and exemptions are positive. An
+ * established flow alone never lets a packet out: a stale conntrack entry would become a tunnel.
+ */
+import { CAPTURE_PORT, DNS_PORT } from "#contract/names.ts";
+
+/** Marks flows that the proxy opened, so that what the kernel still sends for them after the socket is gone may leave. */
+export const FLOW_MARK = 0x5347;
+
+export interface InboundPorts {
+  readonly tcp: readonly number[];
+  readonly udp: readonly number[];
+}
+
+export interface RulesetOptions {
+  /** Who may go out. Null: nobody, because the namespace holds nothing but `lo` (`sidegate run`). */
+  readonly proxyUid: number | null;
+  /** Who may answer on the capture ports. The proxy, but while init's probe stands in for it. */
+  readonly listenerUid: number | null;
+  /** Ports on which new connections may come in. */
+  readonly inbound: InboundPorts;
+}
+
+export type Protocol = "tcp" | "udp";
+
+export type Condition =
+  /** `is: false`: the packet has an owner, and it is another. A packet without a socket meets neither. */
+  | { readonly kind: "owner"; readonly uid: number; readonly is: boolean }
+  | {
+      readonly kind: "transport";
+      readonly protocols: readonly Protocol[];
+      readonly from?: readonly number[];
+      readonly to?: readonly number[];
+    }
+  | { readonly kind: "out-by-loopback" }
+  | { readonly kind: "in-by-loopback" }
+  /** To an address of this namespace's own. */
+  | { readonly kind: "to-own-address" }
+  /** 127.0.0.0/8; the kernel itself drops ::1 from outside. */
+  | { readonly kind: "to-loopback" }
+  /** In the answering direction of an established flow. */
+  | { readonly kind: "answer" }
+  | { readonly kind: "established" }
+  /** The flow carries FLOW_MARK. */
+  | { readonly kind: "proxy-flow" }
+  /** IPv6 neighbour solicitation and advertisement. */
+  | { readonly kind: "neighbour-discovery" }
+  /** ICMP errors about a known flow (path MTU, unreachable); never an ICMP redirect, which would move our routes. */
+  | { readonly kind: "flow-error"; readonly family: 4 | 6 };
+
+export type Action =
+  | { readonly kind: "accept" }
+  | { readonly kind: "drop" }
+  /** Refused with an error at once, so that a client falls back instead of waiting. */
+  | { readonly kind: "reject" }
+  /** Leaves the nat chain: not redirected. */
+  | { readonly kind: "skip" }
+  | { readonly kind: "redirect"; readonly port: number }
+  | { readonly kind: "mark-and-accept" };
+
+export interface Rule {
+  readonly when: readonly Condition[];
+  readonly do: Action;
+  readonly why: string;
+}
+
+export type Hook = "redirect" | "output" | "exit" | "input";
+
+export interface Chain {
+  readonly hook: Hook;
+  readonly policy: "accept" | "drop";
+  readonly why: string;
+  readonly rules: readonly Rule[];
+}
+
+const ACCEPT: Action = { kind: "accept" };
+const DROP: Action = { kind: "drop" };
+const TCP: Condition = { kind: "transport", protocols: ["tcp"] };
+
+/** The four chains, in the order in which a packet meets them. Throws RangeError on a uid or port that no kernel has. */
+export function ruleset(options: RulesetOptions): readonly Chain[] {
+  check(options);
+  return [redirectChain(options), outputChain(options), exitChain(options), inputChain(options)];
+}
+
+function redirectChain({ proxyUid }: RulesetOptions): Chain {
+  const rules: Rule[] = [];
+  if (proxyUid !== null)
+    rules.push({ when: [{ kind: "owner", uid: proxyUid, is: true }], do: { kind: "skip" }, why: "the proxy's own" });
+  rules.push(
+    {
+      when: [{ kind: "transport", protocols: ["tcp", "udp"], to: [53] }],
+      do: { kind: "redirect", port: DNS_PORT },
+      why: "wherever it goes, also to 127.0.0.53",
+    },
+    {
+      when: [{ kind: "out-by-loopback" }, { kind: "to-own-address" }],
+      do: { kind: "skip" },
+      why: "the agent talks to itself",
+    },
+    { when: [TCP], do: { kind: "redirect", port: CAPTURE_PORT }, why: "everything else" },
+  );
+  return { hook: "redirect", policy: "accept", why: "who the agent meets", rules };
+}
+
+function outputChain({ proxyUid, listenerUid }: RulesetOptions): Chain {
+  const rules: Rule[] = [];
+  if (listenerUid !== null)
+    rules.push({
+      when: [
+        { kind: "transport", protocols: ["tcp", "udp"], from: [CAPTURE_PORT, DNS_PORT] },
+        { kind: "owner", uid: listenerUid, is: false },
+      ],
+      do: DROP,
+      why: "nobody else answers on our ports: a SYN-ACK carries its listener's uid",
+    });
+  rules.push({
+    when: [{ kind: "to-own-address" }],
+    do: ACCEPT,
+    why: "redirected, or to ourselves; the exit decides what leaves",
+  });
+  if (proxyUid !== null)
+    rules.push({
+      when: [{ kind: "owner", uid: proxyUid, is: true }],
+      do: { kind: "mark-and-accept" },
+      why: "the proxy",
+    });
+  rules.push(ANSWER, NEIGHBOURS);
+  if (proxyUid !== null)
+    rules.push(
+      {
+        when: [{ kind: "owner", uid: proxyUid, is: false }],
+        do: { kind: "reject" },
+        why: "has an owner, and it is not the proxy",
+      },
+      REMAINDER,
+    );
+  rules.push({ when: [], do: { kind: "reject" }, why: "the rest is refused at once" });
+  return { hook: "output", policy: "drop", why: "refuses with an error", rules };
+}
+
+function exitChain({ proxyUid }: RulesetOptions): Chain {
+  const rules: Rule[] = [{ when: [{ kind: "out-by-loopback" }], do: ACCEPT, why: "stays here" }];
+  if (proxyUid === null) return { hook: "exit", policy: "drop", why: EXIT, rules };
+  rules.push(
+    { when: [{ kind: "owner", uid: proxyUid, is: true }], do: ACCEPT, why: "the proxy" },
+    ANSWER,
+    NEIGHBOURS,
+    { when: [{ kind: "owner", uid: proxyUid, is: false }], do: DROP, why: "has an owner, and it is not the proxy" },
+    REMAINDER,
+  );
+  return { hook: "exit", policy: "drop", why: EXIT, rules };
+}
+
+function inputChain({ inbound }: RulesetOptions): Chain {
+  const rules: Rule[] = [
+    { when: [{ kind: "in-by-loopback" }], do: ACCEPT, why: "from here" },
+    { when: [{ kind: "to-loopback" }], do: DROP, why: "a neighbour with route_localnet" },
+    { when: [{ kind: "established" }], do: ACCEPT, why: "answers to the proxy, and known inbound flows" },
+    { when: [{ kind: "flow-error", family: 4 }], do: ACCEPT, why: "path MTU and the like" },
+    { when: [{ kind: "flow-error", family: 6 }], do: ACCEPT, why: "path MTU and the like" },
+    NEIGHBOURS,
+  ];
+  for (const protocol of ["tcp", "udp"] as const)
+    if (inbound[protocol].length > 0)
+      rules.push({
+        when: [{ kind: "transport", protocols: [protocol], to: sorted(inbound[protocol]) }],
+        do: ACCEPT,
+        why: "declared inbound ports",
+      });
+  return { hook: "input", policy: "drop", why: "who may come in", rules };
+}
+
+const EXIT = "the gate: only here is the real interface known";
+const ANSWER: Rule = { when: [{ kind: "answer" }], do: ACCEPT, why: "answers of inbound connections only" };
+const NEIGHBOURS: Rule = { when: [{ kind: "neighbour-discovery" }], do: ACCEPT, why: "IPv6 link layer" };
+/** Without it, what the proxy had queued when it closed a socket is lost: 2 MB arrived as 4 KB. */
+const REMAINDER: Rule = {
+  when: [TCP, { kind: "proxy-flow" }, { kind: "established" }],
+  do: ACCEPT,
+  why: "no owner: data, FIN, RST of a socket that the proxy has closed",
+};
+
+const sorted = (ports: readonly number[]): readonly number[] => [...new Set(ports)].toSorted((a, b) => a - b);
+
+function check({ proxyUid, listenerUid, inbound }: RulesetOptions): void {
+  for (const uid of [proxyUid, listenerUid])
+    if (uid !== null && !(Number.isInteger(uid) && uid >= 0 && uid < 0xffff_ffff)) throw new RangeError(`uid: ${uid}`);
+  for (const port of [...inbound.tcp, ...inbound.udp])
+    if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new RangeError(`inbound port: ${port}`);
+  if (proxyUid !== null && listenerUid === null) throw new RangeError("listenerUid: missing");
+}
