@@ -34,6 +34,7 @@ export const VOLUME = {
   state: "sidegate-state",
   token: "sidegate-token",
   account: "sidegate-account",
+  bundle: "sidegate-bundle",
 } as const;
 
 /** Inside the sidecar's container. `state` (memory volume): the CA's key, spool, last good bundle. `trust`: what the agent mounts. */

@@ -1,0 +1,123 @@
+/**
+ * What an author's container may not ask for. As `forbidden-pod.ts`: a visible list of rules, all that speak are reported.
+ */
+import { ADMIN_PORT, CAPTURE_PORT, DNS_PORT } from "#contract/names.ts";
+import { confined, isReservedUid, RESERVED_UID } from "./forbidden-pod.ts";
+import type { InjectionOptions } from "./options.ts";
+import type { Container } from "./pod.ts";
+import type { Violation } from "./violation.ts";
+
+/** Answers with the member below the container, and why it is refused. */
+type ContainerRule = (container: Container, options: InjectionOptions) => readonly Violation[];
+
+const no = (field: string, message: string): readonly Violation[] => [{ field, message }];
+const NOTHING: readonly Violation[] = [];
+
+const OUR_PORTS: ReadonlySet<number> = new Set([CAPTURE_PORT, DNS_PORT, ADMIN_PORT]);
+
+/** Resources that are no devices: core/v1, and huge pages. */
+const PLAIN_RESOURCE = /^(cpu|memory|ephemeral-storage|hugepages-.+)$/;
+
+export const CONTAINER_RULES: readonly ContainerRule[] = [
+  function privileged({ securityContext }) {
+    return securityContext?.privileged === true
+      ? no("securityContext.privileged", "a privileged container can undo every rule; remove it")
+      : NOTHING;
+  },
+  function capabilities({ securityContext }) {
+    const add = securityContext?.capabilities?.add ?? [];
+    return add.length > 0
+      ? no("securityContext.capabilities.add", `agents run without capabilities; remove ${add.join(", ")}`)
+      : NOTHING;
+  },
+  function procMount({ securityContext }) {
+    return securityContext?.procMount !== undefined && securityContext.procMount !== "Default"
+      ? no("securityContext.procMount", "only Default keeps the kernel's files masked")
+      : NOTHING;
+  },
+  function seccomp({ securityContext }) {
+    const type = securityContext?.seccompProfile?.type;
+    return type !== undefined && type !== "RuntimeDefault"
+      ? no("securityContext.seccompProfile.type", `${type} is not RuntimeDefault, which keeps sockets closed`)
+      : NOTHING;
+  },
+  function appArmor({ securityContext }) {
+    return securityContext?.appArmorProfile?.type === "Unconfined"
+      ? no("securityContext.appArmorProfile.type", "Unconfined is not permitted; remove it")
+      : NOTHING;
+  },
+  function seLinux({ securityContext }) {
+    return securityContext?.seLinuxOptions !== undefined && !confined(securityContext.seLinuxOptions)
+      ? no("securityContext.seLinuxOptions", "only the container types of the Pod Security baseline are permitted")
+      : NOTHING;
+  },
+  function windows({ securityContext }) {
+    return securityContext?.windowsOptions !== undefined
+      ? no("securityContext.windowsOptions", "the gateway works on Linux nodes only")
+      : NOTHING;
+  },
+  function runAsUser({ securityContext }, { tier }) {
+    const uid = securityContext?.runAsUser;
+    if (isReservedUid(uid)) return no("securityContext.runAsUser", RESERVED_UID);
+    return tier === "locked" && uid === undefined
+      ? no(
+          "securityContext.runAsUser",
+          "in tier locked each container names its uid, because an image's is not seen here",
+        )
+      : NOTHING;
+  },
+  function ports({ ports }) {
+    return (ports ?? []).flatMap(({ containerPort, hostPort }, index) => {
+      const found: Violation[] = [];
+      if (hostPort !== undefined && hostPort !== 0)
+        found.push(...no(`ports[${index}].hostPort`, "a port of the node is outside the gateway; use a Service"));
+      if (OUR_PORTS.has(containerPort))
+        found.push(...no(`ports[${index}].containerPort`, `${containerPort} is a port of the gateway; use another`));
+      return found;
+    });
+  },
+  function probeHosts(container) {
+    const { livenessProbe, readinessProbe, startupProbe, lifecycle } = container;
+    const handlers = {
+      livenessProbe,
+      readinessProbe,
+      startupProbe,
+      "lifecycle.postStart": lifecycle?.postStart,
+      "lifecycle.preStop": lifecycle?.preStop,
+    };
+    return Object.entries(handlers).flatMap(([name, handler]) =>
+      (["httpGet", "tcpSocket"] as const).flatMap((kind) =>
+        handler?.[kind]?.host
+          ? no(`${name}.${kind}.host`, "the node would open this connection, past the gateway; remove the host")
+          : NOTHING,
+      ),
+    );
+  },
+  function devices({ resources, volumeDevices }, { devices }) {
+    const found: Violation[] = [];
+    if ((volumeDevices ?? []).length > 0)
+      found.push(
+        ...no("volumeDevices", "block devices are out of the gateway's sight; use a volume with a file system"),
+      );
+    if ((resources?.claims ?? []).length > 0)
+      found.push(...no("resources.claims", "a device may open a network of its own; remove the claim"));
+    for (const part of ["requests", "limits"] as const)
+      for (const name of Object.keys(resources?.[part] ?? {}))
+        if (!PLAIN_RESOURCE.test(name) && !devices.includes(name))
+          found.push(
+            ...no(
+              `resources.${part}[${name}]`,
+              `this device is not among those that open no network (devices: ${devices.join(", ") || "none"})`,
+            ),
+          );
+    return found;
+  },
+];
+
+/** `field`: `spec.containers[0]`. */
+export function forbiddenInContainer(container: Container, field: string, options: InjectionOptions): Violation[] {
+  return CONTAINER_RULES.flatMap((rule) => rule(container, options)).map((violation) => ({
+    field: `${field}.${violation.field}`,
+    message: violation.message,
+  }));
+}

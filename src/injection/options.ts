@@ -1,0 +1,140 @@
+/**
+ * What the cluster's administrator decides about injected pods: one frozen value, the same for webhook, drift check and command
+ * line. It is read from untrusted text (a file, chart values); everything wrong in it is reported together.
+ */
+import { type Static, Type } from "typebox";
+import { Compile } from "typebox/compile";
+import { parseQuantity } from "./quantity.ts";
+import type { Violation } from "./violation.ts";
+
+const strict = { additionalProperties: false } as const;
+const text = Type.String();
+const quantities = Type.Record(Type.String(), Type.String());
+
+export const ResourcesSchema = Type.Object(
+  { requests: Type.Optional(quantities), limits: Type.Optional(quantities) },
+  strict,
+);
+export type Resources = Static<typeof ResourcesSchema>;
+
+/** One item of a LimitRange's `spec.limits`, of type Container. */
+export const LimitRangeSchema = Type.Object({
+  min: Type.Optional(quantities),
+  max: Type.Optional(quantities),
+  default: Type.Optional(quantities),
+  defaultRequest: Type.Optional(quantities),
+  maxLimitRequestRatio: Type.Optional(quantities),
+});
+export type ContainerLimitRange = Static<typeof LimitRangeSchema>;
+
+const OptionsSchema = Type.Object(
+  {
+    image: Type.String({ minLength: 1, maxLength: 1024, description: "The proxy image; by digest in production." }),
+    imagePullPolicy: Type.Enum(["IfNotPresent", "Always", "Never"]),
+    imagePullSecrets: Type.Array(text, { maxItems: 16 }),
+    dataplane: Type.Enum(["auto", "nft", "iptables"]),
+    cluster: Type.String({ maxLength: 253, description: "This cluster's name in the record." }),
+    tier: Type.Enum(["enforced", "locked"]),
+    collector: Type.Object(
+      { url: Type.String({ pattern: "^https?://" }), ca: Type.String({ description: "PEM, or empty." }) },
+      strict,
+    ),
+    bundle: Type.Object(
+      {
+        url: Type.String({ description: "https://… of a bundle server; empty with `configMap`." }),
+        configMap: Type.String({ description: "A ConfigMap of the pod's namespace with `bundle.tar.gz`; or empty." }),
+        publicKey: Type.String({ description: "PEM of the key that signs bundles." }),
+      },
+      strict,
+    ),
+    resolvers: Type.Array(text, { maxItems: 8, description: "address or address:port of the cluster's resolvers." }),
+    resources: Type.Object({ init: ResourcesSchema, sidecar: ResourcesSchema }, strict),
+    limitRange: Type.Union([LimitRangeSchema, Type.Null()]),
+    stateSize: text,
+    trustSize: text,
+    runtimeClasses: Type.Array(text, { maxItems: 64, description: "RuntimeClasses that isolate as runc does." }),
+    devices: Type.Array(text, { maxItems: 64, description: "Extended resources that open no network." }),
+  },
+  strict,
+);
+export type InjectionOptions = Readonly<Static<typeof OptionsSchema>>;
+
+const validator = Compile(OptionsSchema);
+
+/** What holds where nobody says otherwise. An image, a collector and a bundle have no default that could be right. */
+export const DEFAULT_OPTIONS = {
+  imagePullPolicy: "IfNotPresent",
+  imagePullSecrets: [],
+  dataplane: "auto",
+  cluster: "default",
+  tier: "enforced",
+  resolvers: [],
+  resources: {
+    init: { requests: { cpu: "20m", memory: "48Mi" }, limits: { memory: "128Mi" } },
+    sidecar: { requests: { cpu: "50m", memory: "64Mi" }, limits: { memory: "256Mi" } },
+  },
+  limitRange: null,
+  stateSize: "64Mi",
+  trustSize: "8Mi",
+  runtimeClasses: [],
+  devices: [],
+} as const satisfies Partial<InjectionOptions>;
+
+export type OptionsReading =
+  | { readonly kind: "options"; readonly options: InjectionOptions }
+  | { readonly kind: "malformed"; readonly violations: readonly Violation[] };
+
+/** `value`: parsed JSON or YAML; members that it leaves out come from `DEFAULT_OPTIONS`. */
+export function readOptions(value: unknown): OptionsReading {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    return { kind: "malformed", violations: [{ field: "options", message: "must be an object" }] };
+  const merged: unknown = structuredClone({ ...DEFAULT_OPTIONS, ...value });
+  if (!validator.Check(merged))
+    return {
+      kind: "malformed",
+      violations: validator
+        .Errors(merged)
+        .slice(0, 20)
+        .map((e) => ({ field: e.instancePath.slice(1).replaceAll("/", ".") || "options", message: faultOf(e) })),
+    };
+  const violations = quantityFaults(merged);
+  if (merged.bundle.url !== "" && merged.bundle.configMap !== "")
+    violations.push({ field: "bundle", message: "url and configMap exclude each other" });
+  if (violations.length > 0) return { kind: "malformed", violations };
+  return { kind: "options", options: deepFreeze(merged) };
+}
+
+function faultOf(error: { readonly message: string; readonly params: object }): string {
+  return error.message === "must not have additional properties"
+    ? `${error.message}: ${JSON.stringify(error.params)}`
+    : error.message;
+}
+
+function quantityFaults(options: InjectionOptions): Violation[] {
+  const { init, sidecar } = options.resources;
+  const maps: Record<string, Readonly<Record<string, string>> | undefined> = {
+    "resources.init.requests": init.requests,
+    "resources.init.limits": init.limits,
+    "resources.sidecar.requests": sidecar.requests,
+    "resources.sidecar.limits": sidecar.limits,
+    "limitRange.min": options.limitRange?.min,
+    "limitRange.max": options.limitRange?.max,
+    "limitRange.default": options.limitRange?.default,
+    "limitRange.defaultRequest": options.limitRange?.defaultRequest,
+    "limitRange.maxLimitRequestRatio": options.limitRange?.maxLimitRequestRatio,
+    "": { stateSize: options.stateSize, trustSize: options.trustSize },
+  };
+  return Object.entries(maps).flatMap(([path, map]) =>
+    Object.entries(map ?? {})
+      .filter(([, quantity]) => (parseQuantity(quantity) ?? 0) <= 0)
+      .map(([name, quantity]) => ({
+        field: path === "" ? name : `${path}.${name}`,
+        message: `${JSON.stringify(quantity)} is no positive quantity`,
+      })),
+  );
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null) for (const member of Object.values(value)) deepFreeze(member);
+  return Object.freeze(value);
+}

@@ -1,0 +1,101 @@
+/**
+ * What an update of a running pod breaks. Compares with the pod as it was, never with what this release would inject: a pod that an
+ * older release injected has to stay updatable, or its Job's finalizer could never be taken away.
+ *
+ * Fails closed: whatever bears one of our names may not change at all.
+ */
+import { ANNOTATION, LABEL } from "#contract/names.ts";
+import { equalJson } from "#core/json-diff.ts";
+import { forbiddenInContainer } from "./forbidden-container.ts";
+import { hasOurVolumeName } from "./forbidden-volume.ts";
+import { isInjected } from "./invariants.ts";
+import type { InjectionOptions } from "./options.ts";
+import { type Container, type Pod, readPod } from "./pod.ts";
+import { hasOurName, placedContainers } from "./pod-containers.ts";
+import type { Violation } from "./violation.ts";
+
+const LOCKED_ANNOTATIONS = [ANNOTATION.injected, ANNOTATION.proxyUid, ANNOTATION.creator, ANNOTATION.owner] as const;
+
+/** `before` and `after`: the pod of an UPDATE, or of its `ephemeralcontainers`, parsed. Empty when the update may pass. */
+export function brokenByUpdate(before: unknown, after: unknown, options: InjectionOptions): Violation[] {
+  const old = readPod(before);
+  const next = readPod(after);
+  if (next.kind === "malformed") return [...next.violations];
+  if (old.kind === "malformed") return [...old.violations];
+  if (!isInjected(old.pod)) return [];
+  return [
+    ...changedGateway(old.pod, next.pod),
+    ...changedStamps(old.pod, next.pod),
+    ...changedImages(old.pod, next.pod),
+    ...newEphemeral(old.pod, next.pod, options),
+  ];
+}
+
+function changedGateway(old: Pod, next: Pod): Violation[] {
+  const changed: Violation[] = [];
+  for (const { container, field } of placedContainers(old)) {
+    if (!hasOurName(container)) continue;
+    const now = placedContainers(next).find((placed) => placed.field === field);
+    if (now === undefined || !equalJson(now.container, container))
+      changed.push({ field, message: `${container.name} is the gateway's container and stays as it is` });
+  }
+  for (const { container, field } of placedContainers(next))
+    if (hasOurName(container) && !placedContainers(old).some((placed) => placed.container.name === container.name))
+      changed.push({ field: `${field}.name`, message: `${container.name} is the gateway's name; use another` });
+  return changed;
+}
+
+function changedStamps(old: Pod, next: Pod): Violation[] {
+  const changed: Violation[] = [];
+  for (const name of LOCKED_ANNOTATIONS)
+    if (old.metadata?.annotations?.[name] !== next.metadata?.annotations?.[name])
+      changed.push({ field: `metadata.annotations[${name}]`, message: "is the gateway's stamp and stays as it is" });
+  if (old.metadata?.labels?.[LABEL.inject] !== next.metadata?.labels?.[LABEL.inject])
+    changed.push({ field: `metadata.labels[${LABEL.inject}]`, message: "stays as it is while the pod runs" });
+  return changed;
+}
+
+/** An image's own USER is no field of the pod: a new image could be built to run as the proxy, whose uid can be read by then. */
+function changedImages(old: Pod, next: Pod): Violation[] {
+  return placedContainers(next)
+    .filter(({ list, container }) => list !== "ephemeralContainers" && !hasOurName(container))
+    .filter(({ field, container }) => imageAt(old, field) !== container.image && uidOf(next, container) === undefined)
+    .map(({ field }) => ({
+      field: `${field}.image`,
+      message: "a changed image needs an explicit securityContext.runAsUser, outside the gateway's range",
+    }));
+}
+
+function newEphemeral(old: Pod, next: Pod, options: InjectionOptions): Violation[] {
+  const known = new Set((old.spec.ephemeralContainers ?? []).map(({ name }) => name));
+  return placedContainers(next)
+    .filter(({ list, container }) => list === "ephemeralContainers" && !known.has(container.name))
+    .flatMap(({ container, field }) => ephemeralFaults(next, container, field, options));
+}
+
+function ephemeralFaults(pod: Pod, container: Container, field: string, options: InjectionOptions): Violation[] {
+  const faults = forbiddenInContainer(container, field, options);
+  if (container.targetContainerName !== undefined && hasOurName({ name: container.targetContainerName }))
+    faults.push({ field: `${field}.targetContainerName`, message: "the gateway's process is not to be looked into" });
+  if (uidOf(pod, container) === undefined)
+    faults.push({
+      field: `${field}.securityContext.runAsUser`,
+      message: "an ephemeral container needs an explicit uid, outside the gateway's range",
+    });
+  if (container.securityContext?.allowPrivilegeEscalation !== false)
+    faults.push({ field: `${field}.securityContext.allowPrivilegeEscalation`, message: "has to be false" });
+  if (!(container.securityContext?.capabilities?.drop ?? []).includes("ALL"))
+    faults.push({ field: `${field}.securityContext.capabilities.drop`, message: "has to name ALL" });
+  for (const [index, { name }] of (container.volumeMounts ?? []).entries())
+    if (hasOurVolumeName(name))
+      faults.push({ field: `${field}.volumeMounts[${index}].name`, message: `volume ${name} is the gateway's` });
+  return faults;
+}
+
+function imageAt(pod: Pod, field: string): string | undefined {
+  return placedContainers(pod).find((placed) => placed.field === field)?.container.image;
+}
+
+function uidOf(pod: Pod, container: Container): number | undefined {
+  return container.securityContext?.runAsUser ?? pod.spec.securityContext?.runAsUser;
+}
