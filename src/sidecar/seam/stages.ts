@@ -2,6 +2,7 @@
  * The stages before a lane (DESIGN section 3), as types: a stage takes the type of the stage before, so an order mistake does
  * not compile. pipeline.ts tells the story; each room gives one of these ports.
  */
+import type { Socket } from "node:net";
 import type { SecureContext } from "node:tls";
 import type { DenialCode } from "#contract/denial.ts";
 import type { CommitGate } from "#contract/record.ts";
@@ -12,6 +13,25 @@ import type { Permit } from "./verdict.ts";
 export interface SocketAddress {
   readonly address: string; // numeric; v4-mapped v6 is written as v4
   readonly port: number;
+}
+
+/** What the kernel accepted: Node's own handle, where it can be taken before Node makes a socket of it (listen/take.ts). */
+export type Taken =
+  | { readonly kind: "handle"; readonly handle: TcpHandle }
+  | { readonly kind: "socket"; readonly socket: Socket };
+
+/** Of Node's internal TCP handle only this: `fd` (-1 once closed), and the two ways out for whom nobody serves. */
+export interface TcpHandle {
+  readonly fd: number;
+  getpeername(out: { address?: string; port?: number }): number;
+  reset?(closed?: () => void): number;
+  close(closed?: () => void): void;
+}
+
+/** What the room `transport` gives to `listen` and `upstream`. */
+export interface Transport extends Connector {
+  /** The leg of an accepted connection. It reads nothing before `peek` or `listen`. */
+  inbound(taken: Taken): Inbound;
 }
 
 /** An accepted connection that no lane has yet: the agent's leg, and what only the pipeline may do with it. */
@@ -28,7 +48,9 @@ export interface Inbound extends Agent {
     alpn: readonly string[],
     then: (fault: "tls-untrusted-by-agent" | "reset" | "timeout" | null) => void,
   ): void;
-  /** Whom events go to from now on; bytes peeked come first, in the same turn. */
+  /** What `startTls` answers with; without it, an in-band start fails the leg. Asked once, when it happens. */
+  prepareTls(context: () => SecureContext): void;
+  /** Whom events go to from now on: `opened` at once, then the bytes peeked, before this returns (paused: after `resume`). */
   listen(events: LegEvents): void;
   /** Bytes and state for the record. */
   readonly bytesIn: number;
@@ -108,6 +130,8 @@ export interface ConnectTo {
   readonly port: number;
   readonly timeoutMs: number;
   readonly tls: { readonly serverName: string; readonly ca: string | null; readonly alpn: readonly string[] } | null;
+  /** What `startTls` verifies by, where TLS starts in-band; absent: it fails the leg. */
+  readonly inBand?: { readonly serverName: string; readonly ca: string | null };
 }
 /** An upstream leg with what the pool needs. */
 export interface Outbound extends Upstream {

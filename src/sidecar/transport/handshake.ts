@@ -1,0 +1,107 @@
+/**
+ * TLS on a connection that exists: as server towards the agent, as client towards an upstream. Each ends in exactly one call
+ * of `then`, also when the peer says nothing.
+ *
+ * Fails closed: the upstream's certificate is always verified (no switch, and no variable of the environment, turns it off),
+ * nothing below TLS 1.2 is spoken, and whatever is not understood ends the connection.
+ */
+import type { Socket } from "node:net";
+import { isIP } from "node:net";
+import { checkServerIdentity, connect, type SecureContext, TLSSocket } from "node:tls";
+import type { Wheel } from "#core/wheel.ts";
+import type { LegFault, Tls } from "../seam/leg.ts";
+import { Secured } from "./end-point.ts";
+import { agentTlsFault, socketFault, upstreamTlsFault } from "./faults.ts";
+
+export type AgentTlsFault = "tls-untrusted-by-agent" | "reset" | "timeout";
+
+/** The handshake's end: the socket that carries plaintext, or why there is none. On a fault the raw socket is the caller's to end. */
+export type Shaken<F> =
+  | { readonly kind: "secured"; readonly socket: TLSSocket; readonly tls: Tls }
+  | { readonly kind: "fault"; readonly fault: F };
+
+export interface Answering {
+  readonly context: SecureContext;
+  readonly alpn: readonly string[];
+  readonly wheel: Wheel;
+  readonly timeoutMs: number;
+}
+
+/** Answers the agent's handshake. `raw` is paused; what was read of it before stands in its read buffer. */
+export function answer(raw: Socket, how: Answering, then: (shaken: Shaken<AgentTlsFault>) => void): void {
+  const socket = new TLSSocket(raw, {
+    isServer: true,
+    secureContext: how.context,
+    ...(how.alpn.length > 0 ? { ALPNProtocols: [...how.alpn] } : {}),
+  });
+  // Each renegotiation (TLS 1.2) costs the server a signature; no client of ours needs one.
+  socket.disableRenegotiation();
+  const done = once(then, how, { kind: "fault", fault: "timeout" });
+  const broken = (error: unknown): void => done({ kind: "fault", fault: agentTlsFault(error) });
+  socket.on("secure", () => {
+    const sni = (socket as { readonly servername?: unknown }).servername;
+    const name = typeof sni === "string" && sni !== "" ? sni : null;
+    done({ kind: "secured", socket, tls: new Secured(socket, name, () => socket.getX509Certificate()) });
+  });
+  socket.on("_tlsError", broken);
+  socket.on("error", broken);
+  // A client that closes after it has seen our certificate, and before it finishes, did not like it: Node's says no more than this.
+  socket.on("end", () => done({ kind: "fault", fault: "tls-untrusted-by-agent" }));
+  socket.on("close", () => done({ kind: "fault", fault: "reset" }));
+}
+
+export interface Verifying {
+  readonly context: SecureContext;
+  /** A DNS name, or an address literal: then without SNI, and the certificate must list the address. */
+  readonly serverName: string;
+  readonly alpn: readonly string[];
+  /** From an earlier connection to the same server under the same roots. */
+  readonly session: Buffer | undefined;
+  readonly keepSession: (session: Buffer) => void;
+  readonly wheel: Wheel;
+  readonly timeoutMs: number;
+}
+
+/** Shakes hands with an upstream. `raw` is connected and paused. */
+export function verify(raw: Socket, how: Verifying, then: (shaken: Shaken<LegFault>) => void): void {
+  const { serverName } = how;
+  const done = once(then, how, { kind: "fault", fault: "timeout" });
+  const socket = connect({
+    socket: raw,
+    secureContext: how.context,
+    rejectUnauthorized: true,
+    // The name is ours and not Node's choice among host, servername and "localhost".
+    checkServerIdentity: (_host, certificate) => checkServerIdentity(serverName, certificate),
+    ...(isIP(serverName) === 0 ? { servername: serverName } : { host: serverName }),
+    ...(how.alpn.length > 0 ? { ALPNProtocols: [...how.alpn] } : {}),
+    ...(how.session === undefined ? {} : { session: how.session }),
+  });
+  socket.on("session", how.keepSession);
+  socket.on("secureConnect", () => {
+    if (!socket.authorized) return done({ kind: "fault", fault: "tls-bad-upstream" });
+    done({
+      kind: "secured",
+      socket,
+      tls: new Secured(socket, serverName, () => socket.getPeerX509Certificate()),
+    });
+  });
+  socket.on("error", (error) => done({ kind: "fault", fault: upstreamTlsFault(error) }));
+  socket.on("close", () => done({ kind: "fault", fault: "reset" }));
+  raw.on("error", (error) => done({ kind: "fault", fault: socketFault(error) }));
+}
+
+function once<F>(
+  then: (shaken: Shaken<F>) => void,
+  { wheel, timeoutMs }: { readonly wheel: Wheel; readonly timeoutMs: number },
+  late: Shaken<F>,
+): (shaken: Shaken<F>) => void {
+  let over = false;
+  const done = (shaken: Shaken<F>): void => {
+    if (over) return;
+    over = true;
+    alarm.cancel();
+    then(shaken);
+  };
+  const alarm = wheel.after(timeoutMs, () => done(late));
+  return done;
+}
