@@ -51,11 +51,7 @@ export function hidesName(hello: ClientHello, intercepted: boolean): boolean {
  * `struct { type(1)=1, length(3), ClientHello }` (section 4).
  */
 export function readClientHello(head: Uint8Array): HelloReading {
-  if (head.length === 0) return { kind: "more", atLeast: 1 };
-  if (head[0] !== CONTENT_HANDSHAKE) return { kind: "no" };
-  if (head.length > 1 && head[1] !== 3) return { kind: "no" };
-  if (head.length > RECORD_HEADER && head[RECORD_HEADER] !== CLIENT_HELLO) return { kind: "no" };
-
+  if (!beginsRecord(head)) return { kind: "no" };
   const parts: Uint8Array[] = [];
   let have = 0;
   let need = HANDSHAKE_HEADER;
@@ -64,10 +60,11 @@ export function readClientHello(head: Uint8Array): HelloReading {
     if (records === MAX_RECORDS) return malformed("ClientHello in too many records");
     if (head.length < at + RECORD_HEADER) return checkPartialHeader(head, at);
     const length = u16(head, at + 3);
-    if (head[at] !== CONTENT_HANDSHAKE || head[at + 1] !== 3) return malformed("another record inside the ClientHello");
+    if (!beginsRecord(head.subarray(at))) return malformed("another record inside the ClientHello");
     if (length === 0 || length > MAX_RECORD) return malformed("record length");
     const from = at + RECORD_HEADER;
     const part = head.subarray(from, Math.min(from + length, head.length));
+    if (records === 0 && part.length > 0 && part[0] !== CLIENT_HELLO) return malformed("not a ClientHello");
     parts.push(part);
     have += part.length;
     if (need === HANDSHAKE_HEADER && have >= HANDSHAKE_HEADER) {
@@ -83,13 +80,21 @@ export function readClientHello(head: Uint8Array): HelloReading {
     if (at > head.length) return { kind: "more", atLeast: Math.min(at, from + (need - (have - part.length))) };
   }
   const message = parts.length === 1 ? (parts[0] ?? new Uint8Array()) : concat(parts, have);
-  if (message[0] !== CLIENT_HELLO) return malformed("not a ClientHello");
   return readBody(message.subarray(HANDSHAKE_HEADER, need));
 }
 
 function checkPartialHeader(head: Uint8Array, at: number): HelloReading {
-  if (head.length > at && head[at] !== CONTENT_HANDSHAKE) return malformed("another record inside the ClientHello");
+  if (!beginsRecord(head.subarray(at))) return malformed("another record inside the ClientHello");
   return { kind: "more", atLeast: at + RECORD_HEADER };
+}
+
+/**
+ * Whether these bytes are, or could become, a handshake record of TLS 1.0 or later. The third byte counts: a MongoDB message of
+ * 790 bytes begins with 0x16 0x03 0x00.
+ */
+function beginsRecord(head: Uint8Array): boolean {
+  const [type = CONTENT_HANDSHAKE, major = 3, minor = 1] = head;
+  return type === CONTENT_HANDSHAKE && major === 3 && minor >= 1 && minor <= 4;
 }
 
 /** `legacy_version(2) random(32) session_id<0..32> cipher_suites<2..2^16-2> compression<1..255> extensions<0..2^16-1>`. */
