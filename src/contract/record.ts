@@ -67,8 +67,7 @@ export interface EndEntry {
 export interface FoldEntry {
   readonly op: number; // seq of the first
   readonly count: number; // repeats, without the first
-  readonly firstMs: number; // wall time of the first and the last repeat
-  readonly lastMs: number;
+  readonly what: string; // names the kind: target, host, code
 }
 
 /** Lanes and legs wait here: upstream bytes queue behind the write of this turn's lines. */

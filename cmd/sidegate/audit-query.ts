@@ -1,0 +1,52 @@
+/** `sidegate audit query`: records that match, newest last. */
+import type { Command } from "commander";
+import { toEvent } from "../../src/collector/event.ts";
+import { renderTable } from "../../src/collector/table.ts";
+import {
+  defaultDatabase,
+  exitWith,
+  type FilterOptions,
+  filterOf,
+  parseCount,
+  parseTime,
+  withStore,
+} from "./audit-store.ts";
+
+export interface QueryOptions extends FilterOptions {
+  readonly db: string;
+  readonly limit: number;
+  readonly json?: boolean;
+}
+
+/** The options by which records are chosen: the same for query, tail, summary and export. */
+export function addFilterOptions(command: Command): Command {
+  return command
+    .option("--db <file>", "the record's SQLite file", defaultDatabase())
+    .option("--since <time>", "not before: 15m, 24h, 7d, or a date", parseTime)
+    .option("--until <time>", "before", parseTime)
+    .option("--pod <name>", "of this pod (name, or namespace/name)")
+    .option("--run <id>", "of this run: the run token's id, or a sidecar's boot")
+    .option("--target <name>", "to this target")
+    .option("--host <name>", "to this host")
+    .option("--verdict <verdict>", "allow, deny or hold")
+    .option("--code <code>", "denied with this code")
+    .option("--protocol <protocol>", "http, dns, tls, …")
+    .option("--text <text>", "that contain this text anywhere")
+    .option("--all", "also connections, notes and the start and stop of sidecars")
+    .option("--json", "one JSON object a line");
+}
+
+export function registerAuditQuery(audit: Command): void {
+  addFilterOptions(audit.command("query").description("Show records that match"))
+    .option("--limit <n>", "the newest so many", parseCount, 100)
+    .action(async (options: QueryOptions) => exitWith(query(options)));
+}
+
+async function query(options: QueryOptions): Promise<number> {
+  const found = await withStore(options.db, (store) => store.find(filterOf(options, options.limit)));
+  const events = found.toReversed().map(toEvent);
+  if (options.json === true) for (const event of events) process.stdout.write(`${JSON.stringify(event)}\n`);
+  else if (events.length === 0) process.stderr.write("No record matches.\n");
+  else process.stdout.write(renderTable(events, true));
+  return 0;
+}

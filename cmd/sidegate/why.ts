@@ -1,0 +1,56 @@
+/** `sidegate why [ID]`: one operation, what was decided, by which rule, and what came of it. */
+import type { Command } from "commander";
+import { type AuditEvent, toEvent } from "../../src/collector/event.ts";
+import type { RecordStore } from "../../src/collector/store/port.ts";
+import { explainEvent } from "../../src/collector/why.ts";
+import { defaultDatabase, exitWith, UsageError, withStore } from "./audit-store.ts";
+
+export interface Explanation {
+  /** Where the rule stands: `file:line`. */
+  readonly rule: string | null;
+  /** The evaluator's trace, as text. */
+  readonly trace: string | null;
+}
+
+/** Judges a recorded operation once more with the policy at hand; null: that policy is not here. */
+export type Explain = (event: AuditEvent) => Promise<Explanation | null>;
+
+interface WhyOptions {
+  readonly db: string;
+  readonly json?: boolean;
+}
+
+export function registerWhy(program: Command, explain: Explain | null = null): void {
+  program
+    .command("why")
+    .description("Say why an operation was denied or allowed, and what came of it")
+    .argument("[id]", "the record's id, as in Sidegate-Event; default: the last denial")
+    .option("--db <file>", "the record's SQLite file", defaultDatabase())
+    .option("--json", "as one JSON object")
+    .action(async (id: string | undefined, options: WhyOptions) => exitWith(why(id, options, explain)));
+}
+
+async function why(id: string | undefined, options: WhyOptions, explain: Explain | null): Promise<number> {
+  const event = await withStore(options.db, (store) => eventOf(store, id));
+  if (event === null) {
+    process.stderr.write(id === undefined ? "Nothing was denied.\n" : "No record has this id.\n");
+    return 1;
+  }
+  const explanation = explain === null ? null : await explain(event);
+  process.stdout.write(
+    options.json === true ? `${JSON.stringify({ ...event, explanation })}\n` : explainEvent(event, explanation),
+  );
+  return 0;
+}
+
+async function eventOf(store: RecordStore, id: string | undefined): Promise<AuditEvent | null> {
+  if (id === undefined) {
+    const [last] = await store.find({ verdict: "deny", limit: 1 });
+    return last === undefined ? null : toEvent(last);
+  }
+  const match = /^([a-z0-9]{8,32})-(\d{1,15})$/.exec(id);
+  if (match?.[1] === undefined)
+    throw new UsageError(`${JSON.stringify(id.slice(0, 60))} is no id of a record (like k3v09xq2m1ab-17)`);
+  const found = await store.get(match[1], Number(match[2]));
+  return found === null ? null : toEvent(found);
+}

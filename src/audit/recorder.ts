@@ -1,0 +1,360 @@
+/**
+ * The recorder: takes lines during a turn of the event loop, writes them with one write in `setImmediate` (a microtask would be
+ * one write a read), and only then tells whoever waits at the gate. So the record of a decision is in the spool before its
+ * operation is forwarded.
+ *
+ * Errs towards refusing: what could not be written opens no gate, and is kept (bounded) and tried again, so that the numbering
+ * has no hole; beyond the bound an operation gets no line (seq 0) and may not go on.
+ */
+import type { CommitGate, EndEntry, FoldEntry, OpEntry, Recorder, SessionEntry, Workload } from "#contract/record.ts";
+import type { Clock } from "#core/clock.ts";
+import { detailHash, genesis, HASH_LENGTH, link } from "./chain.ts";
+import {
+  bootLine,
+  closedLine,
+  commitLine,
+  detailLine,
+  endLine,
+  foldLine,
+  noteLine,
+  opLine,
+  sessionLine,
+  stopLine,
+} from "./line.ts";
+import { redact } from "./redact.ts";
+import type { Spool } from "./spool.ts";
+
+export interface RecorderOptions {
+  readonly spool: Spool;
+  readonly workload: Workload;
+  /** Sidegate's version, into the `boot` line. */
+  readonly version: string;
+  readonly clock: Clock;
+  /** Cryptographically random bytes. */
+  readonly random: (bytes: number) => Uint8Array;
+  /** Null: no bound (the collector's disk is the spool's disk, as in `sidegate run`). */
+  readonly lag: { readonly records: number; readonly ms: number } | null;
+  /** collector (tier `locked`): the gate opens only when the collector has stored the lines. */
+  readonly confirm: "spool" | "collector";
+  /** How long `stored`, and the gate under `confirm: collector`, wait at most. */
+  readonly confirmMs: number;
+}
+
+export const LAG = { records: 1_000, ms: 30_000 } as const;
+
+/** Text collected in one turn beyond which it is written at once; also bounds a commit in ordinary life. Characters. */
+const EARLY_FLUSH = 256 * 1024;
+/** Kept for another try while the disk fails. Characters. */
+const MAX_KEPT = 4 * 1024 * 1024;
+/** A detail beyond this is left out, and its length said. Characters. */
+const MAX_DETAIL = 256 * 1024;
+/** Who may wait for the collector at once. */
+const MAX_AWAITING = 65_536;
+const BUFFER_BYTES = 128 * 1024;
+const RETRY_MS = 1_000;
+const SALT_BYTES = 12;
+
+type Then = (ok: boolean) => void;
+
+export function createRecorder(options: RecorderOptions): Recorder {
+  return new SpoolRecorder(options);
+}
+
+/** 12 characters of [a-z0-9]: short enough for a person, and no two boots share one. */
+export function newBoot(random: (bytes: number) => Uint8Array): string {
+  let boot = "";
+  // 252 = 7 × 36: every letter equally likely.
+  while (boot.length < 12)
+    for (const byte of random(16)) if (byte < 252 && boot.length < 12) boot += (byte % 36).toString(36);
+  return boot;
+}
+
+class Gate implements CommitGate {
+  readonly #clean: () => boolean;
+  readonly committed: (then: Then) => void;
+  constructor(clean: () => boolean, committed: (then: Then) => void) {
+    this.#clean = clean;
+    this.committed = committed;
+  }
+  get clean(): boolean {
+    return this.#clean();
+  }
+}
+
+class SpoolRecorder implements Recorder {
+  readonly boot: string;
+  readonly gate: CommitGate;
+  readonly #options: RecorderOptions;
+  readonly #spool: Spool;
+  #seq = 0;
+  /** First seq of the commit being collected. */
+  #first = 1;
+  #cores = "";
+  #details = "";
+  #chain: string;
+  #waiters: Then[] = [];
+  #awaiting: { readonly seq: number; readonly byMs: number; readonly call: Then }[] = [];
+  #armed = false;
+  #scheduled = false;
+  #failed = false;
+  #stopped = false;
+  #lost = 0;
+  #retry: NodeJS.Timeout | null = null;
+  #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
+  #salts = "";
+  #saltAt = 0;
+  #lastPre = "";
+  #cleanPre = "";
+  #lastDecision = "";
+  #cleanDecision = "";
+
+  constructor(options: RecorderOptions) {
+    this.#options = options;
+    this.#spool = options.spool;
+    this.boot = newBoot(options.random);
+    this.#chain = genesis(this.boot);
+    this.#spool.begin(this.boot);
+    this.gate = new Gate(
+      () => this.#clean(),
+      (then) => this.#committed(then),
+    );
+    this.#spool.onAcknowledged = (seq) => this.#acknowledged(seq);
+    this.#core(bootLine(this.#next(), this.#now(), this.boot, options.version, options.workload));
+    this.#flush();
+  }
+
+  refuses(read: boolean): "audit_full" | "audit_failed" | "audit_lag" | null {
+    if (this.#failed || this.#stopped) return "audit_failed";
+    if (this.#spool.full) return "audit_full";
+    const { lag } = this.#options;
+    if (read || lag === null) return null;
+    const open = this.#seq - this.#spool.acknowledged;
+    return open >= lag.records || this.#spool.lagMs() > lag.ms ? "audit_lag" : null;
+  }
+
+  session(entry: SessionEntry): number {
+    if (!this.#takes()) return 0;
+    const seq = this.#next();
+    this.#core(sessionLine(seq, this.#now(), entry));
+    return seq;
+  }
+
+  op(entry: OpEntry): number {
+    if (!this.#takes()) return 0;
+    const seq = this.#next();
+    const salt = this.#salt();
+    const text = detailText(entry.facts, entry.detail);
+    const dh = detailHash(salt, text);
+    this.#details += detailLine(seq, salt, text);
+    this.#core(opLine(seq, this.#now(), entry, this.#preamble(entry.preamble), this.#decision(entry.decision), dh));
+    return seq;
+  }
+
+  end(entry: EndEntry): void {
+    if (this.#takes()) this.#core(endLine(this.#next(), this.#now(), entry));
+  }
+
+  closed(session: number, bytesUp: number, bytesDown: number, why: string): void {
+    if (this.#takes()) this.#core(closedLine(this.#next(), this.#now(), session, bytesUp, bytesDown, why));
+  }
+
+  fold(entry: FoldEntry): void {
+    if (this.#takes()) this.#core(foldLine(this.#next(), this.#now(), entry));
+  }
+
+  note(kind: string, members: string): number {
+    if (!this.#takes()) return 0;
+    const seq = this.#next();
+    this.#core(noteLine(seq, this.#now(), kind, oneLine(redact(members, "name"), "text")));
+    return seq;
+  }
+
+  stored(seq: number, then: Then): void {
+    if (seq === 0 || this.#awaiting.length >= MAX_AWAITING) then(false);
+    else if (seq <= this.#spool.acknowledged) then(true);
+    else {
+      this.#awaiting.push({ seq, byMs: this.#options.clock.elapsedMs() + this.#options.confirmMs, call: then });
+      this.#schedule();
+      if (!this.#armed) this.#arm(this.#options.confirmMs);
+    }
+  }
+
+  async stop(why: string): Promise<void> {
+    if (this.#stopped) return;
+    this.#takes();
+    this.#core(stopLine(this.#next(), this.#now(), why));
+    this.#stopped = true;
+    this.#flush();
+    this.#release();
+    if (this.#retry !== null) clearTimeout(this.#retry);
+    this.#retry = null;
+    await Promise.resolve();
+  }
+
+  /** Whether another line can be taken; counts it as lost where not. Once there is room again, says how many were lost. */
+  #takes(): boolean {
+    if (this.#stopped) return false;
+    if (this.#cores.length + this.#details.length > MAX_KEPT) {
+      this.#lost++;
+      this.#schedule();
+      return false;
+    }
+    if (this.#lost > 0 && !this.#failed) {
+      const count = this.#lost;
+      this.#lost = 0;
+      this.#core(noteLine(this.#next(), this.#now(), "lost", `"count":${count}`));
+    }
+    return true;
+  }
+
+  #next(): number {
+    this.#seq++;
+    return this.#seq;
+  }
+
+  #now(): number {
+    return this.#options.clock.wallMs();
+  }
+
+  #core(line: string): void {
+    this.#cores += line;
+    if (!this.#failed && this.#cores.length + this.#details.length >= EARLY_FLUSH) this.#flush();
+    else this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#flush();
+      this.#release();
+    });
+  }
+
+  #clean(): boolean {
+    if (this.#cores !== "" || this.#failed) return false;
+    return this.#options.confirm === "spool" || this.#spool.acknowledged >= this.#seq;
+  }
+
+  #committed(then: Then): void {
+    if (this.#clean()) then(true);
+    else if (this.#stopped) then(false);
+    else {
+      this.#waiters.push(then);
+      this.#schedule();
+    }
+  }
+
+  /** Writes what was collected as one commit. Layout in the buffer: previous hash, cores, details, commit line. */
+  #flush(): void {
+    if (this.#cores === "") return;
+    const cores = this.#cores;
+    const details = this.#details;
+    this.#reserve(cores, details);
+    const buffer = this.#buffer;
+    let at = buffer.write(this.#chain, 0, "latin1");
+    at += buffer.write(cores, at, "utf8");
+    const chain = link(buffer.subarray(0, at));
+    at += buffer.write(details, at, "utf8");
+    at += buffer.write(commitLine(this.#seq, chain), at, "latin1");
+    try {
+      this.#spool.append(buffer, HASH_LENGTH, at - HASH_LENGTH, this.#first, this.#seq);
+      this.#chain = chain;
+      this.#cores = "";
+      this.#details = "";
+      this.#first = this.#seq + 1;
+      this.#failed = false;
+    } catch {
+      // Which fault it was does not matter here: nothing is forwarded, and the next turn, or the timer, tries again.
+      this.#failed = true;
+      if (this.#retry === null && !this.#stopped) {
+        this.#retry = setTimeout(() => {
+          this.#retry = null;
+          this.#schedule();
+        }, RETRY_MS);
+        this.#retry.unref();
+      }
+    }
+    if (this.#buffer.length > BUFFER_BYTES) this.#buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
+  }
+
+  #reserve(cores: string, details: string): void {
+    const chars = cores.length + details.length + 2 * HASH_LENGTH + 64;
+    if (chars * 3 <= this.#buffer.length) return; // at most three bytes for a UTF-16 unit
+    const bytes = Buffer.byteLength(cores) + Buffer.byteLength(details) + 2 * HASH_LENGTH + 64;
+    if (bytes > this.#buffer.length) this.#buffer = Buffer.allocUnsafeSlow(bytes);
+  }
+
+  /** Tells who waits at the gate what became of the lines. */
+  #release(): void {
+    if (this.#waiters.length === 0) return;
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    if (this.#failed || this.#options.confirm === "spool") {
+      const ok = !this.#failed;
+      for (const then of waiters) then(ok);
+      return;
+    }
+    for (const then of waiters) this.stored(this.#seq, then);
+  }
+
+  #acknowledged(seq: number): void {
+    if (this.#awaiting.length === 0) return;
+    const waiting = this.#awaiting;
+    this.#awaiting = waiting.filter((w) => w.seq > seq);
+    for (const w of waiting) if (w.seq <= seq) w.call(true);
+  }
+
+  /** Gives up on what the collector has not stored in time. */
+  #arm(ms: number): void {
+    this.#armed = true;
+    setTimeout(() => {
+      this.#armed = false;
+      const now = this.#options.clock.elapsedMs();
+      const late = this.#awaiting.filter((w) => w.byMs <= now);
+      this.#awaiting = this.#awaiting.filter((w) => w.byMs > now);
+      for (const w of late) w.call(false);
+      const next = this.#awaiting[0];
+      if (next !== undefined && !this.#armed) this.#arm(Math.max(10, next.byMs - now));
+    }, ms).unref();
+  }
+
+  #preamble(text: string): string {
+    if (text !== this.#lastPre) {
+      this.#lastPre = text;
+      this.#cleanPre = oneLine(redact(text, "shape"), "pre");
+    }
+    return this.#cleanPre;
+  }
+
+  #decision(text: string): string {
+    if (text !== this.#lastDecision) {
+      this.#lastDecision = text;
+      this.#cleanDecision = oneLine(redact(text, "shape"), "text");
+    }
+    return this.#cleanDecision;
+  }
+
+  #salt(): string {
+    if (this.#saltAt >= this.#salts.length) {
+      this.#salts = Buffer.from(this.#options.random(SALT_BYTES * 256)).toString("base64url");
+      this.#saltAt = 0;
+    }
+    const salt = this.#salts.slice(this.#saltAt, this.#saltAt + 16);
+    this.#saltAt += 16;
+    return salt;
+  }
+}
+
+/** The erasable JSON object of an op. A text that is too long is left out, and it says so. */
+function detailText(facts: string, detail: string): string {
+  const joined = facts === "" ? detail : detail === "" ? facts : `${facts},${detail}`;
+  if (joined.length > MAX_DETAIL) return `{"omitted":${joined.length}}`;
+  return `{${oneLine(redact(joined, "name"), "text")}}`;
+}
+
+/** A raw line feed would let a text forge lines: such a text is no JSON, so it is kept as a string. */
+function oneLine(members: string, name: string): string {
+  return members.includes("\n") ? `"${name}":${JSON.stringify(members)}` : members;
+}

@@ -1,0 +1,112 @@
+/**
+ * The Merkle tree of RFC 6962, section 2.1: a signed root fixes every record before it, and a short path proves that one record
+ * is under that root. Pure. A tree that only grows is kept as its *peaks*: the roots of its full subtrees.
+ */
+import { createHash, hash } from "node:crypto";
+
+export type Digest = Buffer;
+const DIGEST_BYTES = 32;
+const LEAF = Buffer.of(0x00);
+const NODE = Buffer.of(0x01);
+
+/** MTH({d}) = SHA-256(0x00 || d) */
+export function leafHash(data: Uint8Array): Digest {
+  return createHash("sha256").update(LEAF).update(data).digest();
+}
+
+/** SHA-256(0x01 || left || right) */
+export function nodeHash(left: Digest, right: Digest): Digest {
+  return hash("sha256", Buffer.concat([NODE, left, right], 1 + 2 * DIGEST_BYTES), "buffer");
+}
+
+/** A growing tree: peak i is the root of a full subtree of 2^i leaves, there where bit i of `size` is set. */
+export class Peaks {
+  #size: number;
+  readonly #peaks: (Digest | null)[] = [];
+
+  /** `blob`: as `toBlob` made it for this size. */
+  constructor(size = 0, blob: Uint8Array = new Uint8Array(0)) {
+    this.#size = size;
+    let at = 0;
+    for (let rest = size; rest > 0; rest = Math.floor(rest / 2)) {
+      if (rest % 2 === 0) this.#peaks.push(null);
+      else {
+        this.#peaks.push(Buffer.from(blob.subarray(at, at + DIGEST_BYTES)));
+        at += DIGEST_BYTES;
+      }
+    }
+    if (at !== blob.length) throw new Error("the tree's peaks do not fit its size");
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  append(leaf: Digest): void {
+    let carry = leaf;
+    let level = 0;
+    for (;;) {
+      const peak = this.#peaks[level];
+      if (peak === null || peak === undefined) break;
+      carry = nodeHash(peak, carry);
+      this.#peaks[level] = null;
+      level++;
+    }
+    this.#peaks[level] = carry;
+    this.#size++;
+  }
+
+  root(): Digest {
+    let root: Digest | null = null;
+    for (const peak of this.#peaks) if (peak !== null) root = root === null ? peak : nodeHash(peak, root);
+    return root ?? hash("sha256", "", "buffer");
+  }
+
+  toBlob(): Buffer {
+    return Buffer.concat(this.#peaks.filter((p): p is Digest => p !== null));
+  }
+}
+
+/** PATH(index, leaves) of RFC 6962, section 2.1.1: from the leaf's sibling upwards. */
+export function inclusionPath(leaves: readonly Digest[], index: number): Digest[] {
+  if (leaves.length <= 1) return [];
+  const split = largestPowerBelow(leaves.length);
+  const left = leaves.slice(0, split);
+  const right = leaves.slice(split);
+  return index < split
+    ? [...inclusionPath(left, index), rootOf(right)]
+    : [...inclusionPath(right, index - split), rootOf(left)];
+}
+
+/** Whether `path` leads from this leaf to the root of a tree of `size` leaves (RFC 9162, section 2.1.3.2). */
+export function includes(root: Digest, size: number, index: number, leaf: Digest, path: readonly Digest[]): boolean {
+  if (index < 0 || index >= size) return false;
+  let node = index;
+  let last = size - 1;
+  let reached = leaf;
+  for (const sibling of path) {
+    if (last === 0) return false;
+    if (node % 2 === 1 || node === last) {
+      reached = nodeHash(sibling, reached);
+      while (node % 2 === 0 && node !== 0) {
+        node = Math.floor(node / 2);
+        last = Math.floor(last / 2);
+      }
+    } else reached = nodeHash(reached, sibling);
+    node = Math.floor(node / 2);
+    last = Math.floor(last / 2);
+  }
+  return last === 0 && reached.equals(root);
+}
+
+export function rootOf(leaves: readonly Digest[]): Digest {
+  const tree = new Peaks();
+  for (const leaf of leaves) tree.append(leaf);
+  return tree.root();
+}
+
+function largestPowerBelow(n: number): number {
+  let power = 1;
+  while (power * 2 < n) power *= 2;
+  return power;
+}

@@ -1,0 +1,70 @@
+/**
+ * From a core line to the columns that one searches by. The line itself is kept as it came; a line that is no JSON gets the kind
+ * "malformed" and is kept too.
+ */
+import type { CoreLine } from "#audit/batch.ts";
+import { leafHash } from "./merkle.ts";
+import type { RecordRow } from "./store/port.ts";
+
+type Members = Readonly<Record<string, unknown>>;
+
+export interface CoreRead {
+  readonly row: RecordRow;
+  readonly members: Members | null;
+}
+
+export function rowOf(boot: string, line: CoreLine): CoreRead {
+  const members = parse(line.bytes);
+  const leaf = leafHash(line.bytes);
+  const base = { boot, seq: line.seq, core: line.bytes, leaf };
+  if (members === null) return { row: { ...base, ...EMPTY, t: 0, kind: "malformed" }, members };
+  const pre = object(members["pre"]);
+  const target = object(pre["target"]);
+  const row: RecordRow = {
+    ...base,
+    t: number(members["t"]) ?? 0,
+    kind: text(members["k"]) ?? "malformed",
+    session: number(members["s"]),
+    op: number(members["op"]),
+    verdict: text(members["verdict"]),
+    protocol: text(members["protocol"]),
+    target: text(target["name"]) ?? text(members["target"]),
+    host: text(target["host"]) ?? text(members["host"]),
+    code: text(object(members["decision"])["code"]),
+    run: text(object(pre["run"])["id"]),
+  };
+  return { row, members };
+}
+
+const EMPTY = {
+  session: null,
+  op: null,
+  verdict: null,
+  protocol: null,
+  target: null,
+  host: null,
+  code: null,
+  run: null,
+} as const;
+
+/** A JSON object, or null. */
+export function parse(bytes: Uint8Array): Members | null {
+  try {
+    const value: unknown = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8"));
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Members) : null;
+  } catch {
+    return null;
+  }
+}
+
+export function object(value: unknown): Members {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Members) : {};
+}
+
+export function text(value: unknown): string | null {
+  return typeof value === "string" ? value : null;
+}
+
+export function number(value: unknown): number | null {
+  return typeof value === "number" && Number.isFinite(value) ? value : null;
+}

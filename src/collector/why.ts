@@ -1,0 +1,77 @@
+/** What happened to one operation, as text for a person. */
+import { escapeForTerminal } from "#core/escape.ts";
+import type { AuditEvent } from "./event.ts";
+import { object, text } from "./rows.ts";
+import { formatMs, renderRows } from "./table.ts";
+
+export interface Explained {
+  readonly rule: string | null;
+  readonly trace: string | null;
+}
+
+export function explainEvent(event: AuditEvent, explained: Explained | null): string {
+  const rows: string[][] = [];
+  const add = (name: string, value: string | null): void => {
+    if (value !== null && value !== "") rows.push([name, escapeForTerminal(value)]);
+  };
+  add("operation", event.summary + (event.erased ? " (its detail was erased)" : ""));
+  add("verdict", verdictLine(event));
+  add("happened", happened(event));
+  for (const reason of reasonsOf(event)) add("rule", reason);
+  add("rule at", explained?.rule ?? null);
+  add("advice", text(event.decision["advice"]));
+  add("policy", event.revision === null || event.revision === "" ? null : `revision ${event.revision}`);
+  add("when", event.time);
+  add("who", whoOf(event));
+  add("connection", connectionOf(event));
+  add("repeated", event.folded === 0 ? null : `${event.folded} more times, not recorded one by one`);
+  add("id", event.id);
+  const trace = explained?.trace;
+  const lines = trace === null || trace === undefined || trace === "" ? [] : ["", ...trace.split("\n")];
+  return renderRows(rows) + lines.map((line) => `${escapeForTerminal(line)}\n`).join("");
+}
+
+function verdictLine(event: AuditEvent): string {
+  const message = text(event.decision["message"]);
+  const code = event.code === null || event.code === "" ? "" : ` ${event.code}`;
+  return `${event.verdict ?? event.kind}${code}${message === null || message === "" ? "" : `: ${message}`}`;
+}
+
+/** "forwarded, upstream answered 503 in 41 ms" */
+export function happened(event: AuditEvent): string | null {
+  if (event.kind !== "op") return null;
+  if (event.verdict === "deny") return "refused, nothing was forwarded";
+  const { outcome } = event;
+  if (outcome === null) return "permitted; no outcome is on record";
+  const took = ` in ${formatMs(outcome.ms)}`;
+  const tries = outcome.attempts > 1 ? `, ${outcome.attempts} attempts` : "";
+  const masked = outcome.masked > 0 ? `, ${outcome.masked} values masked` : "";
+  const what = /^\d{3}$/.test(outcome.status) ? `upstream answered ${outcome.status}` : outcome.status;
+  return `forwarded, ${what}${took} (${outcome.up} bytes up, ${outcome.down} down${tries}${masked})`;
+}
+
+function reasonsOf(event: AuditEvent): string[] {
+  const would = object(event.decision["would"]);
+  const lists = [event.decision["deny"], would["reasons"]].filter((l): l is unknown[] => Array.isArray(l));
+  const reasons = lists.flat().map((item) => {
+    const { policy, code, message } = object(item);
+    return [text(policy), text(code), text(message)].filter((part) => part !== null && part !== "").join(" · ");
+  });
+  if (reasons.length > 0) return reasons;
+  const policies = event.decision["policies"];
+  return Array.isArray(policies) ? policies.map((p) => text(p) ?? "").filter((p) => p !== "") : [];
+}
+
+function whoOf(event: AuditEvent): string {
+  const run = object(event.op["run"]);
+  const id = text(run["id"]);
+  if (id === null) return event.pod;
+  const verified = run["verified"] === true ? "" : ", not verified";
+  return `${event.pod}, run ${id} of ${text(run["user"]) ?? "nobody"}${verified}`;
+}
+
+function connectionOf(event: AuditEvent): string | null {
+  const { session } = event;
+  if (session === null) return null;
+  return `${text(session["client"]) ?? ""} to ${text(session["destination"]) ?? ""}`;
+}

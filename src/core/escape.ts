@@ -1,0 +1,33 @@
+/**
+ * Makes foreign text safe to show on a terminal: every human output goes through here. An agent chooses what its requests say,
+ * and a person decides by what they read: control characters, escape sequences, bidirectional overrides and invisible
+ * characters become visible, and nothing is cut without saying so.
+ *
+ * Errs towards escaping: a harmless exotic character shown as \u{…} costs little.
+ */
+
+// C0, DEL, C1; bidi and other format characters, tags, lone surrogates, private use, unassigned; whatever renders as nothing
+// (variation selectors, fillers, joiners); every space but the ordinary one, and the replacement characters.
+const UNSAFE = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800\ufffc\ufffd]|(?! )\p{Zs}/gu;
+
+/** One line of visible text. Back slashes are left alone: what is shown is for eyes, not for parsing. */
+export function escapeForTerminal(text: string): string {
+  return text.replaceAll(UNSAFE, (c) => {
+    if (c === "\n") return String.raw`\n`;
+    if (c === "\r") return String.raw`\r`;
+    if (c === "\t") return String.raw`\t`;
+    const point = c.codePointAt(0) ?? 0;
+    return point < 0x100 ? `\\x${point.toString(16).padStart(2, "0")}` : `\\u{${point.toString(16)}}`;
+  });
+}
+
+/** As `escapeForTerminal`, at most `most` characters (≥ 16); a longer text says how much is missing. */
+export function escapeAndCut(text: string, most: number): string {
+  // Escaping only lengthens, so the rest need not be looked at.
+  const shown = escapeForTerminal(text.slice(0, most + 1));
+  if (shown.length <= most && text.length <= most) return shown;
+  const note = `…(+${text.length})`;
+  const room = Math.max(0, most - note.length);
+  const kept = escapeForTerminal(text.slice(0, room)).slice(0, room);
+  return `${kept}…(+${text.length - Math.min(room, text.length)})`;
+}
