@@ -76,6 +76,8 @@ export function sidecarContainer(parts: GatewayParts, options: InjectionOptions)
         [PROXY_ENV.collectorCa]: collector.ca,
         [PROXY_ENV.bundle]: fromFile ? `${BUNDLE_MOUNT}/bundle.tar.gz` : bundle.url,
         [PROXY_ENV.bundleKey]: bundle.publicKey,
+        [PROXY_ENV.bundleKeyId]: bundle.keyId,
+        [PROXY_ENV.bundleScope]: bundle.scope,
         [PROXY_ENV.resolvers]: options.resolvers.join(","),
       }),
       field(PROXY_ENV.namespace, "metadata.namespace"),

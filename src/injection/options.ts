@@ -44,6 +44,8 @@ const OptionsSchema = Type.Object(
         url: Type.String({ description: "https://… of a bundle server; empty with `configMap`." }),
         configMap: Type.String({ description: "A ConfigMap of the pod's namespace with `bundle.tar.gz`; or empty." }),
         publicKey: Type.String({ description: "PEM of the key that signs bundles." }),
+        keyId: Type.String({ description: "The key's id in a bundle's signature." }),
+        scope: Type.String({ description: "The scope that a bundle's signature must name." }),
       },
       strict,
     ),
@@ -80,6 +82,8 @@ export const DEFAULT_OPTIONS = {
   devices: [],
 } as const satisfies Partial<InjectionOptions>;
 
+const DEFAULT_BUNDLE = { url: "", configMap: "", keyId: "sidegate", scope: "sidegate" } as const;
+
 export type OptionsReading =
   | { readonly kind: "options"; readonly options: InjectionOptions }
   | { readonly kind: "malformed"; readonly violations: readonly Violation[] };
@@ -88,15 +92,10 @@ export type OptionsReading =
 export function readOptions(value: unknown): OptionsReading {
   if (typeof value !== "object" || value === null || Array.isArray(value))
     return { kind: "malformed", violations: [{ field: "options", message: "must be an object" }] };
-  const merged: unknown = structuredClone({ ...DEFAULT_OPTIONS, ...value });
-  if (!validator.Check(merged))
-    return {
-      kind: "malformed",
-      violations: validator
-        .Errors(merged)
-        .slice(0, 20)
-        .map((e) => ({ field: e.instancePath.slice(1).replaceAll("/", ".") || "options", message: faultOf(e) })),
-    };
+  const given = value as Readonly<Record<string, unknown>>;
+  const bundle = { ...DEFAULT_BUNDLE, ...(given["bundle"] as object | undefined) };
+  const merged: unknown = structuredClone({ ...DEFAULT_OPTIONS, ...given, bundle });
+  if (!validator.Check(merged)) return { kind: "malformed", violations: schemaFaults(merged) };
   const violations = quantityFaults(merged);
   if (merged.bundle.url !== "" && merged.bundle.configMap !== "")
     violations.push({ field: "bundle", message: "url and configMap exclude each other" });
@@ -104,10 +103,16 @@ export function readOptions(value: unknown): OptionsReading {
   return { kind: "options", options: deepFreeze(merged) };
 }
 
-function faultOf(error: { readonly message: string; readonly params: object }): string {
-  return error.message === "must not have additional properties"
-    ? `${error.message}: ${JSON.stringify(error.params)}`
-    : error.message;
+/** An unknown member is told once, by its own name. */
+function schemaFaults(value: unknown): Violation[] {
+  return validator
+    .Errors(value)
+    .filter(({ keyword }) => keyword !== "additionalProperties")
+    .slice(0, 20)
+    .map(({ keyword, instancePath, message }) => ({
+      field: instancePath.slice(1).replaceAll("/", ".") || "options",
+      message: keyword === "boolean" ? "is not known" : message,
+    }));
 }
 
 function quantityFaults(options: InjectionOptions): Violation[] {

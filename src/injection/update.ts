@@ -40,7 +40,7 @@ function changedGateway(old: Pod, next: Pod): Violation[] {
       changed.push({ field, message: `${container.name} is the gateway's container and stays as it is` });
   }
   for (const { container, field } of placedContainers(next))
-    if (hasOurName(container) && !placedContainers(old).some((placed) => placed.container.name === container.name))
+    if (hasOurName(container) && !placedContainers(old).some((o) => o.field === field && hasOurName(o.container)))
       changed.push({ field: `${field}.name`, message: `${container.name} is the gateway's name; use another` });
   return changed;
 }
