@@ -1,0 +1,218 @@
+/**
+ * Reads Rego modules through OPA's own parser and checks what OPA cannot: the package that a policy must have, the rules that the
+ * generated main asks it for, and what it may read of `data`.
+ *
+ * Errs towards refusal: a reference into `data` that is not spelt out (`data[x]`, `data.sidegate`) could read another policy, so
+ * it is a problem.
+ */
+import type { RuleLocation } from "../manifest.ts";
+import type { Problem } from "./problem.ts";
+import { runOpa } from "./run-opa.ts";
+import { POLICY_NAME, type SourceFile } from "./sources.ts";
+
+/** What a policy may say, and how: `allow if …` or `deny contains … if …`. */
+const RULES: ReadonlyMap<string, "value" | "set"> = new Map([
+  ["allow", "value"],
+  ["deny", "set"],
+  ["hold", "set"],
+  ["mask", "set"],
+  ["credential", "value"],
+  ["allow_incomplete", "value"],
+  ["allow_credential_action", "value"],
+]);
+
+export interface PolicyModule {
+  readonly file: string;
+  readonly policy: string;
+  /** Which of the known rules it has. */
+  readonly has: ReadonlySet<string>;
+  readonly rules: readonly RuleLocation[];
+}
+
+interface Located {
+  readonly location?: { readonly row?: number };
+}
+interface Term extends Located {
+  readonly type?: string;
+  readonly value?: unknown;
+}
+interface RuleHead extends Located {
+  readonly ref?: readonly Term[];
+  readonly name?: string;
+  readonly key?: Term;
+  readonly value?: Term;
+  readonly args?: readonly unknown[];
+}
+interface Rule extends Located {
+  readonly head: RuleHead;
+  readonly default?: boolean;
+}
+interface Ast {
+  readonly package: { readonly path: readonly Term[] } & Located;
+  readonly rules?: readonly Rule[];
+}
+
+/** `folder`: where the files lie; names are relative to it. */
+export async function readModules(
+  opa: string,
+  folder: string,
+  files: readonly SourceFile[],
+  kind: "policy" | "test",
+): Promise<{ readonly modules: readonly PolicyModule[]; readonly problems: readonly Problem[] }> {
+  const modules: PolicyModule[] = [];
+  const problems: Problem[] = [];
+  const names = new Map<string, string>();
+  for (const { name: file } of files) {
+    const parsed = await parse(opa, folder, file);
+    if (!("ast" in parsed)) {
+      problems.push(...parsed.problems);
+      continue;
+    }
+    const { ast } = parsed;
+    const policy = kind === "policy" ? policyOf(ast) : testOf(ast);
+    if (policy === null) {
+      const expected =
+        kind === "policy" ? "sidegate.policy.<name>" : "sidegate.policy.<name>_test or sidegate.test.<name>";
+      problems.push({
+        file,
+        line: ast.package.location?.row ?? 0,
+        message: `the package must be ${expected}, with a name like read_only (lower case, digits, _ and -)`,
+      });
+      continue;
+    }
+    if (kind === "test") continue;
+    const before = names.get(policy);
+    if (before !== undefined)
+      problems.push({ file, line: 0, message: `package sidegate.policy.${policy} is already in ${before}` });
+    names.set(policy, file);
+    problems.push(...checkRefs(ast, file, policy));
+    modules.push(readRules(ast, file, policy, problems));
+  }
+  return { modules, problems };
+}
+
+async function parse(
+  opa: string,
+  folder: string,
+  file: string,
+): Promise<{ readonly ast: Ast } | { readonly problems: readonly Problem[] }> {
+  const run = await runOpa(opa, {
+    args: ["parse", "--format", "json", "--json-include", "locations,-comments", file],
+    cwd: folder,
+  });
+  if (run.status === 0) return { ast: JSON.parse(run.stdout) as Ast };
+  const problems = readOpaErrors(run.stdout) ?? readOpaErrors(run.stderr);
+  return { problems: problems ?? [{ file, line: 0, message: `opa parse: ${run.stderr.trim() || run.stopped}` }] };
+}
+
+/** OPA's `{"errors": [{message, location}]}`; null when it is something else. */
+export function readOpaErrors(text: string): Problem[] | null {
+  let parsed: {
+    errors?: { message?: string; location?: { file?: string; row?: number }; details?: { oneOf?: string[] } }[];
+  };
+  try {
+    parsed = JSON.parse(text) as typeof parsed;
+  } catch {
+    return null;
+  }
+  return (parsed.errors ?? []).map((error) => ({
+    file: (error.location?.file ?? "").replace(/^\.\//, "") || "policy",
+    line: error.location?.row ?? 0,
+    message: `${error.message ?? "error"}${error.details?.oneOf === undefined ? "" : ` (there is: ${error.details.oneOf.join(", ")})`}`,
+  }));
+}
+
+function pathOf(ast: Ast): unknown[] {
+  return ast.package.path.map((term) => term.value);
+}
+
+function policyOf(ast: Ast): string | null {
+  const [data, sidegate, policy, name, ...rest] = pathOf(ast);
+  if (data !== "data" || sidegate !== "sidegate" || policy !== "policy" || rest.length > 0) return null;
+  return typeof name === "string" && POLICY_NAME.test(name) && !name.endsWith("_test") ? name : null;
+}
+
+function testOf(ast: Ast): string | null {
+  const [data, sidegate, kind, name, ...rest] = pathOf(ast);
+  if (data !== "data" || sidegate !== "sidegate" || typeof name !== "string" || rest.length > 0) return null;
+  return kind === "test" || (kind === "policy" && name.endsWith("_test")) ? name : null;
+}
+
+function readRules(ast: Ast, file: string, policy: string, problems: Problem[]): PolicyModule {
+  const rules: RuleLocation[] = [];
+  const has = new Set<string>();
+  for (const rule of ast.rules ?? []) {
+    const { head } = rule;
+    const first = head.ref?.[0]?.value;
+    const name = typeof first === "string" ? first : (head.name ?? "");
+    const shape = RULES.get(name);
+    if (shape === undefined) continue;
+    const line = rule.location?.row ?? head.location?.row ?? 0;
+    const set = head.key !== undefined && head.value === undefined;
+    if (head.args !== undefined || (head.ref?.length ?? 1) > (set ? 2 : 1) || set !== (shape === "set"))
+      problems.push({
+        file,
+        line,
+        message: `${name} must be written as \`${name} ${shape === "set" ? "contains … if" : "if"} …\``,
+      });
+    has.add(name);
+    if (rule.default !== true) rules.push({ policy, rule: name, code: literalCode(head.key), file, line });
+  }
+  if (has.size === 0)
+    problems.push({
+      file,
+      line: 0,
+      message: `has none of the rules that are asked for: ${[...RULES.keys()].join(", ")}`,
+    });
+  return { file, policy, has, rules };
+}
+
+/** The code of `deny contains {"code": "…", …}`, where it is a literal. */
+function literalCode(key: Term | undefined): string | null {
+  if (key?.type !== "object" || !Array.isArray(key.value)) return null;
+  for (const [name, value] of key.value as [Term, Term][])
+    if (name.value === "code" && value.type === "string") return String(value.value);
+  return null;
+}
+
+/** Every reference into `data` must be spelt out, to something that this policy may read. */
+function checkRefs(ast: Ast, file: string, policy: string): Problem[] {
+  const problems: Problem[] = [];
+  const { package: _own, ...rest } = ast as Ast & Record<string, unknown>;
+  walk(rest, 0);
+  return problems;
+
+  function walk(node: unknown, line: number): void {
+    if (Array.isArray(node)) {
+      for (const item of node) walk(item, line);
+      return;
+    }
+    if (typeof node !== "object" || node === null) return;
+    const term = node as Term;
+    const row = term.location?.row ?? line;
+    if (term.type === "ref" && Array.isArray(term.value)) check(term.value as Term[], row);
+    else if (term.type === "var" && term.value === "data")
+      problems.push({ file, line: row, message: "`data` alone reads every policy" });
+    for (const [key, value] of Object.entries(node)) {
+      // The head of a ref was looked at as a whole.
+      if (key === "value" && term.type === "ref" && Array.isArray(value))
+        for (const item of value.slice(1)) walk(item, row);
+      else walk(value, row);
+    }
+  }
+
+  function check(ref: readonly Term[], line: number): void {
+    const [head, ...path] = ref;
+    if (head?.type !== "var" || head.value !== "data") return;
+    const [root, kind, name] = path.map((term) => (term.type === "string" ? term.value : null));
+    const readable =
+      root === "sidegate" &&
+      (kind === "targets" || kind === "pod" || ((kind === "data" || kind === "policy") && name === policy));
+    if (!readable)
+      problems.push({
+        file,
+        line,
+        message: `${path.length === 0 ? "`data`" : `data.${path.map((term) => String(term.value)).join(".")}`} may not be read here: a policy reads data.sidegate.data.${policy}, data.sidegate.targets and data.sidegate.pod`,
+      });
+  }
+}
