@@ -19,7 +19,7 @@ export interface Resolver {
   serveUdp(socket: UdpSocket): void;
   /** Answers on a listening server. */
   serveTcp(server: Server): void;
-  /** Binds UDP and TCP on 127.0.0.1 and, where `v6`, on ::1. Rejects when a port is taken. Resolves to the IPv4 port. */
+  /** Binds UDP and TCP on 127.0.0.1 and, where `v6`, on ::1; resolves to the port. Rejects when it is taken: then `close`. */
   listen(port: number): Promise<number>;
   close(): void;
 }
@@ -69,15 +69,15 @@ export function createResolver(options: ResolverOptions): Resolver {
       for (const [family, address] of [["udp4", "127.0.0.1"] as const, ["udp6", "::1"] as const]) {
         if (family === "udp6" && !options.v6) continue;
         const server = createServer();
+        serveTcp(server);
         server.listen({ port: bound, host: address });
         await once(server, "listening");
         const at = server.address();
         if (at !== null && typeof at === "object") bound = at.port;
         const socket = createSocket({ type: family, ipv6Only: family === "udp6" });
+        serveUdp(socket);
         socket.bind({ port: bound, address, exclusive: true });
         await once(socket, "listening");
-        serveTcp(server);
-        serveUdp(socket);
       }
       return bound;
     },
