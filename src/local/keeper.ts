@@ -1,78 +1,142 @@
 /**
- * PID 1 of the namespace: makes the network, gives the sockets away, starts the command without any capability, and ends with
- * it. When it ends, for whatever reason, the kernel ends everything that is left inside; so does the loss of the channel to
- * the command line.
+ * PID 1 of the namespace: makes the network, gives the sockets away, builds the command's view of the file system, starts the
+ * command without any capability, and ends with it. When it ends, for whatever reason, the kernel ends everything that is left
+ * inside; so does the loss of the channel to the command line.
  *
  * The command has our uid, but sits in a user namespace below ours: the kernel lets it neither trace us nor read our memory.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { assertNever } from "#core/assert-never.ts";
 import { requireTool } from "#netfilter/tools.ts";
+import { furnish } from "./furnish.ts";
+import { closeOnExec, installSeccomp, noNewPrivileges, reapOrphans } from "./libc.ts";
 import { makeListeners } from "./listeners.ts";
 import { makeNetwork } from "./network.ts";
-import type { Command, ExitStatus, FromKeeper, Identity, ToKeeper } from "./protocol.ts";
+import type { Command, ExitStatus, FromKeeper, Identity, Signal, ToKeeper } from "./protocol.ts";
+import { seccompFilter } from "./seccomp.ts";
+import { COUNTED, SignalLedger } from "./signals.ts";
+import type { Furnished, View } from "./view.ts";
 
 /** The process that it runs in, as a parameter. */
 export interface Channel {
   send(message: FromKeeper, handle?: unknown): Promise<void>;
   onMessage(listener: (message: ToKeeper) => void): void;
   onLost(listener: () => void): void;
+  onSignal(signal: Signal | "SIGCHLD", listener: () => void): void;
   exit(code: number): void;
 }
 
+/** 0 to 2 as ours, 3 the channel, 4 the command's stderr. */
+const FIRST_FOREIGN_DESCRIPTOR = 3;
+const COMMAND_STDERR = 4;
+
 export function keep(channel: Channel): void {
-  let identity: Identity | null = null;
-  let command: ChildProcess | null = null;
-  const fail = (fault: unknown): void => {
-    const message = fault instanceof Error ? fault.message : String(fault);
-    void channel.send({ kind: "failed", message }).finally(() => channel.exit(1));
-  };
+  const keeper = new Keeper(channel);
   channel.onLost(() => channel.exit(1));
   channel.onMessage((message) => {
-    switch (message.kind) {
-      case "open":
-        identity = message.identity;
-        open(channel).catch(fail);
-        return;
-      case "start":
-        if (identity === null) return fail(new Error("start before open"));
-        command = launch(message.command, identity, fail, (status) => {
-          void channel.send({ kind: "exit", status }).finally(() => channel.exit(0));
-        });
-        return;
-      case "signal":
-        command?.kill(message.signal);
-        return;
-      default:
-        assertNever(message);
-    }
+    keeper.handle(message).catch((fault: unknown) => {
+      const text = fault instanceof Error ? fault.message : String(fault);
+      void channel.send({ kind: "failed", message: text }).finally(() => channel.exit(1));
+    });
   });
 }
 
-async function open(channel: Channel): Promise<void> {
-  const { ipv6 } = makeNetwork();
-  await makeListeners(ipv6, (name, handle) => channel.send({ kind: "socket", name }, handle));
-  await channel.send({ kind: "opened" });
+class Keeper {
+  readonly #channel: Channel;
+  readonly #signals: SignalLedger;
+  #identity: Identity | null = null;
+  #furnished = false;
+  #command: ChildProcess | null = null;
+
+  constructor(channel: Channel) {
+    this.#channel = channel;
+    this.#signals = new SignalLedger((signal) => this.#command?.kill(signal));
+    for (const signal of COUNTED) channel.onSignal(signal, () => this.#signals.saw(signal));
+    channel.onSignal("SIGCHLD", () => reapOrphans(this.#command?.pid));
+  }
+
+  async handle(message: ToKeeper): Promise<void> {
+    switch (message.kind) {
+      case "open":
+        return this.#open(message.identity);
+      case "furnish":
+        return this.#channel.send({ kind: "furnished", furnished: this.#furnish(message.view) });
+      case "start":
+        return this.#start(message.command);
+      case "signal":
+        return this.#signals.told(message.signal, message.total);
+      default:
+        return assertNever(message);
+    }
+  }
+
+  async #open(identity: Identity): Promise<void> {
+    this.#identity = identity;
+    const { ipv6 } = makeNetwork();
+    await makeListeners(ipv6, (name, handle) => this.#channel.send({ kind: "socket", name }, handle));
+    await this.#channel.send({ kind: "opened" });
+  }
+
+  #furnish(view: View): Furnished {
+    if (this.#identity === null || this.#furnished) throw new Error("furnish: out of order");
+    const furnished = furnish(view, this.#identity.uid === 0);
+    const open = [...furnished.open, ...closeKernelDoors()];
+    this.#furnished = true;
+    return { ...furnished, open };
+  }
+
+  async #start(command: Command): Promise<void> {
+    if (this.#identity === null || !this.#furnished || this.#command !== null) throw new Error("start: out of order");
+    closeOnExec(FIRST_FOREIGN_DESCRIPTOR);
+    const status = await new Promise<ExitStatus>((resolve, reject) => {
+      this.#command = launch(command, this.#identity as Identity, reject, resolve);
+    });
+    await this.#channel.send({ kind: "exit", status });
+    this.#channel.exit(0);
+  }
+}
+
+/** From here on, this thread and all that it starts. Returns what stays open. */
+function closeKernelDoors(): readonly string[] {
+  noNewPrivileges();
+  const filter = seccompFilter(process.arch);
+  if (filter !== null) {
+    installSeccomp(filter);
+    return [];
+  }
+  const open = [`no system call filter on ${process.arch}: VSOCK sockets and the user's keyrings can be reached`];
+  if (terminalTakesInput()) open.push("the command can type into this terminal (TIOCSTI)");
+  return open;
+}
+
+function terminalTakesInput(): boolean {
+  try {
+    return readFileSync("/proc/sys/dev/tty/legacy_tiocsti", "utf8").trim() !== "0";
+  } catch {
+    return true; // older than 6.2
+  }
 }
 
 function launch(
   command: Command,
   identity: Identity,
-  fail: (fault: unknown) => void,
+  failed: (fault: unknown) => void,
   ended: (status: ExitStatus) => void,
 ): ChildProcess {
-  const [file = "", ...args] = bare(identity);
-  const child = spawn(file, [...args, ...command.argv], { stdio: [0, 1, 4], cwd: command.cwd, env: command.env });
-  child.once("error", fail);
+  const [file = "", ...args] = wayDown(identity);
+  const stdio = [0, 1, COMMAND_STDERR];
+  const child = spawn(file, [...args, ...command.argv], { stdio, cwd: command.cwd, env: command.env });
+  child.once("error", failed);
   child.once("exit", (code, signal) => {
     ended({ code: code ?? 128 + (signal === null ? 0 : constants.signals[signal]), signal });
   });
   return child;
 }
 
-/** The way down: own uid again, in a user namespace below; no capability, and none to be gained. */
-function bare({ uid, gid, mode }: Identity): readonly string[] {
+/** Own uid again, in a user namespace below; no capability, and none to be gained. */
+function wayDown({ uid, gid, mode }: Identity): readonly string[] {
   const below =
     mode === "user" ? [requireTool("unshare"), "--user", `--map-user=${uid}`, `--map-group=${gid}`, "--"] : [];
   const drop = uid === 0 ? ["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"] : [];

@@ -5,7 +5,9 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { requireTool } from "#netfilter/tools.ts";
-import type { Command, ExitStatus, FromKeeper, Identity, Signal, SocketName, ToKeeper } from "./protocol.ts";
+import type { Command, ExitStatus, FromKeeper, Identity, SocketName, ToKeeper } from "./protocol.ts";
+import { catchSignals } from "./signals.ts";
+import type { Furnished, View } from "./view.ts";
 
 export interface NamespaceOptions {
   /** The keeper's program: a Node 26 and the entry file (cmd/run-inner). */
@@ -20,6 +22,12 @@ export type Sockets = { readonly [N in SocketName]: number | null };
 export interface Namespace {
   /** File descriptors of this process, listening; null where the kernel has no IPv6. */
   readonly sockets: Sockets;
+  /** Builds what the command sees. Once, before `start`; the trust files must exist by now. */
+  furnish(view: View): Promise<Furnished>;
+  /**
+   * Runs the command to its end, and until nothing of it is left. Signals of this process are passed on to it meanwhile.
+   * stdin, stdout and stderr are this process's own.
+   */
   start(command: Command): Promise<ExitStatus>;
   /** Ends everything inside and closes the sockets. Idempotent. */
   close(): void;
@@ -58,10 +66,12 @@ class Keeper implements Namespace {
   #settle: { readonly resolve: (m: FromKeeper) => void; readonly reject: (e: Error) => void } | null = null;
   #stderr = "";
   #gone = false;
+  readonly #exited: Promise<void>;
 
   constructor(child: ChildProcess) {
     this.#process = child;
     child.on("message", (message, handle) => this.#received(message as FromKeeper, handle));
+    this.#exited = new Promise((resolve) => child.once("exit", () => resolve()));
     child.once("error", (e) => this.#ended(e.message));
     child.once("close", (code, signal) => this.#ended(this.#stderr.trim() || `ended early (${signal ?? code})`));
     child.stderr?.setEncoding("utf8").on("data", (text: string) => {
@@ -90,14 +100,25 @@ class Keeper implements Namespace {
     }
   }
 
-  async start(command: Command): Promise<ExitStatus> {
-    const answer = await this.#ask({ kind: "start", command });
-    if (answer.kind !== "exit") throw new Error(`unexpected answer: ${answer.kind}`);
-    return answer.status;
+  async furnish(view: View): Promise<Furnished> {
+    const answer = await this.#ask({ kind: "furnish", view });
+    if (answer.kind !== "furnished") throw new Error(`unexpected answer: ${answer.kind}`);
+    return answer.furnished;
   }
 
-  signal(signal: Signal, total: number): void {
-    this.#send({ kind: "signal", signal, total });
+  async start(command: Command): Promise<ExitStatus> {
+    const release = catchSignals(
+      (signal, total, sent) => this.#send({ kind: "signal", signal, total }, sent),
+      (signal) => process.kill(process.pid, signal),
+    );
+    try {
+      const answer = await this.#ask({ kind: "start", command });
+      if (answer.kind !== "exit") throw new Error(`unexpected answer: ${answer.kind}`);
+      await this.#exited;
+      return answer.status;
+    } finally {
+      release();
+    }
   }
 
   close(): void {
@@ -106,8 +127,9 @@ class Keeper implements Namespace {
     this.#handles.clear();
   }
 
-  #send(message: ToKeeper): void {
-    if (this.#process.connected) this.#process.send(message);
+  #send(message: ToKeeper, sent: () => void = () => undefined): void {
+    if (this.#process.connected) this.#process.send(message, sent);
+    else sent();
   }
 
   #ask(message: ToKeeper): Promise<FromKeeper> {

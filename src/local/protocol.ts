@@ -3,6 +3,8 @@
  * hold the channel: it is closed on exec, so the agent does not inherit it.
  */
 
+import type { Furnished, View } from "./view.ts";
+
 /** The sockets on which the agent's connections arrive. v6 is missing where the kernel has none. */
 export const SOCKET_NAMES = ["tcp4", "tcp6", "dnsUdp4", "dnsUdp6", "dnsTcp4", "dnsTcp6"] as const;
 export type SocketName = (typeof SOCKET_NAMES)[number];
@@ -32,6 +34,7 @@ export interface Identity {
 
 export type ToKeeper =
   | { readonly kind: "open"; readonly identity: Identity }
+  | { readonly kind: "furnish"; readonly view: View }
   | { readonly kind: "start"; readonly command: Command }
   /** `total`: how many of this signal have reached the command line so far. */
   | { readonly kind: "signal"; readonly signal: Signal; readonly total: number };
@@ -40,5 +43,6 @@ export type FromKeeper =
   /** Accompanied by the handle. */
   | { readonly kind: "socket"; readonly name: SocketName }
   | { readonly kind: "opened" }
+  | { readonly kind: "furnished"; readonly furnished: Furnished }
   | { readonly kind: "exit"; readonly status: ExitStatus }
   | { readonly kind: "failed"; readonly message: string };

@@ -1,6 +1,9 @@
 /** A hand-run demonstration: `node test/bypass/demo.ts COMMAND…` runs a command in the namespace and answers what it connects to. */
 import { createSocket } from "node:dgram";
+import { readFileSync, realpathSync } from "node:fs";
 import { createServer } from "node:net";
+import { commandEnvironment } from "#local/environment.ts";
+import { listeningSockets } from "#local/host-sockets.ts";
 import { openNamespace } from "#local/namespace.ts";
 
 const namespace = await openNamespace({
@@ -22,9 +25,21 @@ for (const fd of [namespace.sockets.dnsUdp4, namespace.sockets.dnsUdp6])
     socket.on("message", (query, from) => socket.send(query, from.port, from.address));
     socket.bind({ fd });
   }
+const home = process.env["HOME"] ?? null;
+const furnished = await namespace.furnish({
+  home: home === null ? null : realpathSync(home),
+  cwd: process.cwd(),
+  write: [],
+  readOnly: [],
+  hide: [],
+  mask: [],
+  sockets: listeningSockets(readFileSync("/proc/net/unix", "utf8")),
+  trust: null,
+});
+console.error(furnished);
 const status = await namespace.start({
   argv: process.argv.slice(2),
-  env: process.env as Record<string, string>,
+  env: commandEnvironment(process.env, {}),
   cwd: process.cwd(),
 });
 console.error(status);
