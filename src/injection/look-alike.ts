@@ -4,6 +4,7 @@
  *
  * Errs towards refusing: a member that a later Kubernetes adds by itself has to be listed here first.
  */
+import { pointerTokens } from "#core/json-apply.ts";
 import { diffJson, equalJson } from "#core/json-diff.ts";
 import type { Container } from "./pod.ts";
 import type { Violation } from "./violation.ts";
@@ -60,10 +61,7 @@ function withoutFilledIn(have: object, want: object): object {
 
 /** `/env/3/value` → `.env[3].value`. */
 export function fieldPath(pointer: string): string {
-  return pointer
-    .split("/")
-    .slice(1)
-    .map((token) => token.replaceAll("~1", "/").replaceAll("~0", "~"))
+  return pointerTokens(pointer)
     .map((token) => (/^[A-Za-z][A-Za-z0-9]*$/.test(token) ? `.${token}` : `[${token}]`))
     .join("");
 }
