@@ -6,7 +6,7 @@
  * an admin wrote down, and only in `sidegate run`, is ever loopback.
  */
 import { assertNever } from "#core/assert-never.ts";
-import { type Address, type Cidr, contains, type Endpoint, formatAddress, unmapped } from "#core/cidr.ts";
+import { type Address, type Cidr, contains, unmapped } from "#core/cidr.ts";
 import { kindOf } from "#core/special-addresses.ts";
 
 export interface AddressRules {
@@ -29,24 +29,21 @@ export function refusedAddress(
   rules: AddressRules,
 ): string | null {
   const plain = unmapped(address);
-  if (inAny(rules.own, plain) || inAny(rules.own, wrapped(plain))) return "our own";
+  const inner = wrapped(plain);
+  if (inAny(rules.own, plain) || inAny(rules.own, inner)) return "our own";
   const place = kindOf(plain);
   switch (place.kind) {
     case "forbidden":
-      return place.what === "loopback" && source === "endpoint" && rules.allowLoopbackEndpoints ? null : place.what;
+      if (place.what !== "loopback" || source !== "endpoint" || inner !== plain) return place.what;
+      return rules.allowLoopbackEndpoints ? null : place.what;
     case "private":
       return source === "dns" && !isPrivate ? place.what : null;
     case "public":
-      if (!inAny(rules.internal, plain) && !inAny(rules.internal, wrapped(plain))) return null;
+      if (!inAny(rules.internal, plain) && !inAny(rules.internal, inner)) return null;
       return source === "dns" && !isPrivate ? "cluster-internal" : null;
     default:
       return assertNever(place);
   }
-}
-
-/** `address:port`, as it stands in logs. */
-export function formatEndpoint({ address, port }: Endpoint): string {
-  return address.family === 4 ? `${formatAddress(address)}:${port}` : `[${formatAddress(address)}]:${port}`;
 }
 
 /** The IPv4 address in a NAT64 one: what `own` and `internal` list in IPv4 must not be reached around the corner. */

@@ -33,6 +33,8 @@ export interface ResolveOptions {
   readonly tryMs?: number;
   /** Times the whole list is gone through. */
   readonly rounds?: number;
+  /** How long the addresses of one family wait for the other's. */
+  readonly otherFamilyMs?: number;
 }
 
 const TRY_MS = 1_500;
@@ -65,6 +67,7 @@ const FAULT: Found = { resolution: NONE, ttlS: FAULT_TTL };
 export function createStubResolver(options: ResolveOptions): StubResolver {
   const { nameservers, hosts, clock } = options;
   const tryMs = options.tryMs ?? TRY_MS;
+  const otherFamilyMs = options.otherFamilyMs ?? OTHER_FAMILY_MS;
   const tries = nameservers.length * (options.rounds ?? ROUNDS);
   const cache = new Lru<string, Cached>(MAX_CACHED);
   const underWay = new Map<string, ((resolution: Resolution) => void)[]>();
@@ -109,7 +112,7 @@ export function createStubResolver(options: ResolveOptions): StubResolver {
       if (first !== null) return finish(merge(first, found));
       first = found;
       if (found.resolution.kind === "addresses")
-        late = setTimeout(() => finish({ resolution: found.resolution, ttlS: TTL.min }), OTHER_FAMILY_MS);
+        late = setTimeout(() => finish({ resolution: found.resolution, ttlS: TTL.min }), otherFamilyMs);
     };
     follow(name, question, both);
     follow(name, { ...question, type: DNS_TYPE.AAAA }, both);
