@@ -1,8 +1,16 @@
 /** `sidegate audit`: reads the record, straight from the collector's store, also while it writes. */
 import type { Command } from "commander";
+import { registerAuditErase } from "./audit-erase.ts";
 import { registerAuditQuery } from "./audit-query.ts";
+import { registerAuditSummary } from "./audit-summary.ts";
+import { registerAuditTail } from "./audit-tail.ts";
+import { registerAuditVerify } from "./audit-verify.ts";
 
 export function registerAudit(program: Command): void {
   const audit = program.command("audit").description("Read, prove and erase the record");
+  registerAuditTail(audit);
   registerAuditQuery(audit);
+  registerAuditSummary(audit);
+  registerAuditVerify(audit);
+  registerAuditErase(audit);
 }

@@ -3,7 +3,8 @@ import type { Command } from "commander";
 import { type AuditEvent, toEvent } from "../../src/collector/event.ts";
 import type { RecordStore } from "../../src/collector/store/port.ts";
 import { explainEvent } from "../../src/collector/why.ts";
-import { defaultDatabase, exitWith, UsageError, withStore } from "./audit-store.ts";
+import { idOf } from "./audit-erase.ts";
+import { defaultDatabase, exitWith, withStore } from "./audit-store.ts";
 
 export interface Explanation {
   /** Where the rule stands: `file:line`. */
@@ -48,9 +49,7 @@ async function eventOf(store: RecordStore, id: string | undefined): Promise<Audi
     const [last] = await store.find({ verdict: "deny", limit: 1 });
     return last === undefined ? null : toEvent(last);
   }
-  const match = /^([a-z0-9]{8,32})-(\d{1,15})$/.exec(id);
-  if (match?.[1] === undefined)
-    throw new UsageError(`${JSON.stringify(id.slice(0, 60))} is no id of a record (like k3v09xq2m1ab-17)`);
-  const found = await store.get(match[1], Number(match[2]));
+  const { boot, seq } = idOf(id);
+  const found = await store.get(boot, seq);
   return found === null ? null : toEvent(found);
 }

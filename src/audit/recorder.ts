@@ -26,6 +26,8 @@ import type { Spool } from "./spool.ts";
 
 export interface RecorderOptions {
   readonly spool: Spool;
+  /** newBoot() */
+  readonly boot: string;
   readonly workload: Workload;
   /** Sidegate's version, into the `boot` line. */
   readonly version: string;
@@ -111,7 +113,7 @@ class SpoolRecorder implements Recorder {
   constructor(options: RecorderOptions) {
     this.#options = options;
     this.#spool = options.spool;
-    this.boot = newBoot(options.random);
+    this.boot = options.boot;
     this.#chain = genesis(this.boot);
     this.#spool.begin(this.boot);
     this.gate = new Gate(

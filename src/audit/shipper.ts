@@ -26,6 +26,8 @@ export interface ShipperOptions {
 }
 
 export interface Shipper {
+  /** Batches so far. */
+  readonly counts: { readonly stored: number; readonly failed: number };
   /** Resolves when the collector has everything of this boot, or after `limitMs`; true: it has. */
   drain(limitMs: number): Promise<boolean>;
   /** Sends no more; an open request is given up. */
@@ -54,6 +56,7 @@ export function startShipper(options: ShipperOptions): Shipper {
 }
 
 class SpoolShipper implements Shipper {
+  readonly counts = { stored: 0, failed: 0 };
   readonly #options: ShipperOptions;
   readonly #spool: Spool;
   readonly #cursors = new Map<string, Cursor>();
@@ -146,6 +149,7 @@ class SpoolShipper implements Shipper {
   }
 
   #failed(fault: Error): void {
+    this.counts.failed++;
     const [first, most] = this.#options.backoffMs ?? [200, 10_000];
     if (this.#backoff === 0) this.#options.onTrouble?.(fault);
     this.#backoff = this.#backoff === 0 ? first : Math.min(most, this.#backoff * 2);
@@ -177,6 +181,7 @@ class SpoolShipper implements Shipper {
     this.#quiet = false;
     const { batch } = read;
     const stored = await this.#options.sink.send(batch);
+    this.counts.stored++;
     if (stored >= batch.lastSeq) {
       cursor.position = read.end;
       cursor.gap = false;

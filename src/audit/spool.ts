@@ -113,8 +113,16 @@ export class Spool {
     return segment === this.#current;
   }
 
+  /** How many bytes there were; none where somebody removed the file (this boot then goes on in another). */
   read(segment: Segment, into: Uint8Array, position: number): number {
-    return this.#options.disk.read(segment.path, into, position);
+    try {
+      return this.#options.disk.read(segment.path, into, position);
+    } catch (fault) {
+      if (!(fault instanceof Error && "code" in fault && fault.code === "ENOENT")) throw fault;
+      if (this.isOpen(segment)) this.#end();
+      this.#remove(segment);
+      return 0;
+    }
   }
 
   /** Appends one commit; throws where the disk does, or SpoolFull. Nothing of it remains then. */

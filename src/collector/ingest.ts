@@ -8,6 +8,7 @@
 import { type Commit, readBatch } from "#audit/batch.ts";
 import { detailHash, genesis, linkParts } from "#audit/chain.ts";
 import type { Clock } from "#core/clock.ts";
+import { CONTROL_BOOT } from "./act.ts";
 import type { Signer } from "./checkpoint.ts";
 import { Peaks } from "./merkle.ts";
 import { type CoreRead, object, rowOf, text } from "./rows.ts";
@@ -56,6 +57,7 @@ export function createIngest(options: IngestOptions): Ingest {
 
 async function take(options: IngestOptions, request: IngestRequest): Promise<IngestAnswer> {
   const { store } = options;
+  if (request.boot === CONTROL_BOOT) return { kind: "refused", status: 403, why: "this chain is the collector's own" };
   const { commits, complete } = readBatch(request.lines);
   if (!complete) options.onFinding?.("incomplete", request.boot, 0);
   for (let tries = 0; tries < TRIES; tries++) {

@@ -22,10 +22,10 @@ export function rowOf(boot: string, line: CoreLine): CoreRead {
   const target = object(pre["target"]);
   const row: RecordRow = {
     ...base,
-    t: number(members["t"]) ?? 0,
+    t: Math.min(count(members["t"]) ?? 0, MAX_TIME),
     kind: text(members["k"]) ?? "malformed",
-    session: number(members["s"]),
-    op: number(members["op"]),
+    session: count(members["s"]),
+    op: count(members["op"]),
     verdict: text(members["verdict"]),
     protocol: text(members["protocol"]),
     target: text(target["name"]) ?? text(members["target"]),
@@ -34,6 +34,14 @@ export function rowOf(boot: string, line: CoreLine): CoreRead {
     run: text(object(pre["run"])["id"]),
   };
   return { row, members };
+}
+
+/** The last instant that a Date can name. */
+const MAX_TIME = 8_640_000_000_000_000;
+
+/** A whole number that every reader can hold: a sender must not be able to store what makes later questions fail. */
+function count(value: unknown): number | null {
+  return Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : null;
 }
 
 const EMPTY = {

@@ -4,7 +4,7 @@
  */
 import type { Checkpoint } from "../checkpoint.ts";
 
-/** One core line, with what one searches by. `index`: its place in the Merkle log, from 0. */
+/** One core line, with what one searches by. */
 export interface RecordRow {
   readonly boot: string;
   readonly seq: number;
@@ -122,12 +122,10 @@ export interface RecordStore {
   close(): Promise<void>;
 }
 
+/** A record with everything that is stored of it, for `verify`. */
 export interface ScanRow {
   readonly index: number;
-  readonly boot: string;
-  readonly seq: number;
-  readonly core: Uint8Array;
-  readonly leaf: Buffer;
+  readonly row: RecordRow;
   readonly detail: { readonly salt: string; readonly text: string } | null;
   readonly erased: boolean;
 }

@@ -5,7 +5,7 @@ import type { Filter, Found } from "./port.ts";
 export const FOUND = `SELECT r.idx, b.boot AS name, r.seq, r.t, r.kind, b.pod, r.core, d.salt, d.text, e.seq AS erased,
   (SELECT x.core FROM records x WHERE x.boot = r.boot AND x.op = r.seq AND x.kind = 'end' LIMIT 1) AS end_core,
   (SELECT x.core FROM records x WHERE x.boot = r.boot AND x.seq = r.session) AS session_core,
-  (SELECT sum(json_extract(x.core, '$.count')) FROM records x WHERE x.boot = r.boot AND x.op = r.seq AND x.kind = 'fold') AS folded
+  (SELECT sum(CASE WHEN json_valid(x.core) THEN CAST(json_extract(x.core, '$.count') AS REAL) END) FROM records x WHERE x.boot = r.boot AND x.op = r.seq AND x.kind = 'fold') AS folded
 FROM records r JOIN boots b ON b.id = r.boot
 LEFT JOIN details d ON d.boot = r.boot AND d.seq = r.seq
 LEFT JOIN erased e ON e.boot = r.boot AND e.seq = r.seq`;

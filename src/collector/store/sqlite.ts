@@ -173,7 +173,7 @@ class SqliteStore implements RecordStore {
 
   async scan(from: number, limit: number): Promise<readonly ScanRow[]> {
     const rows = this.#sql(
-      `SELECT r.idx, b.boot, r.seq, r.core, r.leaf, d.salt, d.text, e.seq AS erased FROM records r JOIN boots b ON b.id = r.boot
+      `SELECT r.*, b.boot AS name, d.salt, d.text, e.seq AS erased FROM records r JOIN boots b ON b.id = r.boot
        LEFT JOIN details d ON d.boot = r.boot AND d.seq = r.seq LEFT JOIN erased e ON e.boot = r.boot AND e.seq = r.seq
        WHERE r.idx >= ? ORDER BY r.idx LIMIT ?`,
     ).all(from, limit);
@@ -247,12 +247,26 @@ function toBoot(row: Record<string, SQLOutputValue>): BootRow {
 }
 
 function toScan(row: Record<string, SQLOutputValue>): ScanRow {
+  const word = (name: string): string | null => (row[name] === null ? null : String(row[name]));
+  const count = (name: string): number | null => (row[name] === null ? null : Number(row[name]));
   return {
     index: Number(row["idx"]),
-    boot: String(row["boot"]),
-    seq: Number(row["seq"]),
-    core: bytesOf(row["core"] ?? null),
-    leaf: bytesOf(row["leaf"] ?? null),
+    row: {
+      boot: String(row["name"]),
+      seq: Number(row["seq"]),
+      t: Number(row["t"]),
+      kind: String(row["kind"]),
+      session: count("session"),
+      op: count("op"),
+      verdict: word("verdict"),
+      protocol: word("protocol"),
+      target: word("target"),
+      host: word("host"),
+      code: word("code"),
+      run: word("run"),
+      core: bytesOf(row["core"] ?? null),
+      leaf: bytesOf(row["leaf"] ?? null),
+    },
     detail: row["salt"] === null ? null : { salt: String(row["salt"]), text: String(row["text"]) },
     erased: row["erased"] !== null,
   };

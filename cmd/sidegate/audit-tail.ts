@@ -1,0 +1,39 @@
+/** `sidegate audit tail`: shows records as they arrive, until interrupted. */
+import { setTimeout as wait } from "node:timers/promises";
+import type { Command } from "commander";
+import type { AuditEvent } from "../../src/collector/event.ts";
+import { Follower } from "../../src/collector/follow.ts";
+import { renderTable } from "../../src/collector/table.ts";
+import { addFilterOptions, type QueryOptions } from "./audit-query.ts";
+import { exitWith, filterOf, parseCount, withStore } from "./audit-store.ts";
+
+const POLL_MS = 250;
+
+export function registerAuditTail(audit: Command): void {
+  addFilterOptions(audit.command("tail").description("Show records as they arrive"))
+    .option("-n, --limit <n>", "begin with the newest so many", parseCount, 10)
+    .action(async (options: QueryOptions) => exitWith(tail(options)));
+}
+
+async function tail(options: QueryOptions): Promise<number> {
+  const stop = new AbortController();
+  const end = (): void => stop.abort();
+  process.once("SIGINT", end);
+  process.once("SIGTERM", end);
+  process.stdout.once("error", end); // the reader of our pipe is gone
+  await withStore(options.db, async (store) => {
+    const follower = new Follower(store, filterOf(options, options.limit));
+    let first = true;
+    while (!stop.signal.aborted) {
+      show(await follower.next(Date.now()), options.json === true, first);
+      first = false;
+      await wait(POLL_MS, undefined, { signal: stop.signal }).catch(() => {});
+    }
+  });
+  return 0;
+}
+
+function show(events: readonly AuditEvent[], json: boolean, first: boolean): void {
+  if (json) for (const event of events) process.stdout.write(`${JSON.stringify(event)}\n`);
+  else if (first || events.length > 0) process.stdout.write(renderTable(events, first));
+}

@@ -1,0 +1,66 @@
+/**
+ * What the collector itself does (an erasure, …) stands in the same log, in a chain of its own: one boot that never ends, one
+ * line a commit. Nobody may send to it.
+ */
+import { genesis, linkParts } from "#audit/chain.ts";
+import type { Clock } from "#core/clock.ts";
+import type { Signer } from "./checkpoint.ts";
+import { Peaks } from "./merkle.ts";
+import { rowOf } from "./rows.ts";
+import type { BootRow, RecordStore } from "./store/port.ts";
+
+export const CONTROL_BOOT = "controlplane";
+const SUBJECT = "collector";
+const TRIES = 8;
+
+export interface ActOptions {
+  readonly store: RecordStore;
+  readonly signer: Signer;
+  readonly clock: Clock;
+}
+
+/** Records one act, and erases details in the same step. Returns the act's seq; throws where the store stays busy. */
+export async function recordAct(
+  options: ActOptions,
+  act: string,
+  members: Readonly<Record<string, unknown>>,
+  erase: readonly { readonly boot: string; readonly seq: number }[] = [],
+): Promise<number> {
+  const { store, signer, clock } = options;
+  for (let tries = 0; tries < TRIES; tries++) {
+    const now = clock.wallMs();
+    const known = (await store.boot(CONTROL_BOOT)) ?? fresh(now);
+    const seq = known.lastSeq + 1;
+    const bytes = Buffer.from(JSON.stringify({ seq, t: now, k: "act", act, ...members }));
+    const hash = linkParts(known.chain, Buffer.concat([bytes, Buffer.from("\n")]));
+    const { row } = rowOf(CONTROL_BOOT, { seq, bytes });
+    const log = await store.log();
+    const tree = new Peaks(log.size, log.peaks);
+    tree.append(row.leaf);
+    const stored = await store.append({
+      from: { logSize: log.size, bootSeq: known.lastSeq },
+      boot: { ...known, seenAt: now, lastSeq: seq, chain: hash },
+      records: [row],
+      details: [],
+      commits: [{ boot: CONTROL_BOOT, lastSeq: seq, hash }],
+      erase,
+      log: { size: tree.size, peaks: tree.toBlob() },
+      checkpoint: signer.sign(tree.size, tree.root(), now),
+    });
+    if (stored) return seq;
+  }
+  throw new Error("the store is too busy to record this");
+}
+
+function fresh(now: number): BootRow {
+  return {
+    boot: CONTROL_BOOT,
+    subject: SUBJECT,
+    pod: "sidegate/control-plane",
+    firstAt: now,
+    seenAt: now,
+    lastSeq: 0,
+    chain: genesis(CONTROL_BOOT),
+    stopped: false,
+  };
+}

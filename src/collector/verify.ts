@@ -1,0 +1,98 @@
+/**
+ * Proves the record, offline, from the store alone: every line against its leaf, every column against its line, every detail
+ * against its salted hash, every commit against the chain, the leaves against the signed checkpoints; and names what has no end.
+ *
+ * Errs towards a finding. What it cannot know: whether a newer log was replaced as a whole by an older one, or a key by another.
+ * For that, keep a checkpoint or the public key elsewhere (`expect`, `publicKey`).
+ */
+import { originOf } from "./checkpoint.ts";
+import { Findings, type VerifyFinding } from "./finding.ts";
+import type { RecordStore, ScanRow } from "./store/port.ts";
+import { BootCheck } from "./verify-boot.ts";
+import { LogCheck } from "./verify-log.ts";
+
+export interface VerifyReport {
+  readonly ok: boolean;
+  readonly records: number;
+  readonly boots: number;
+  /** Sidecars that gave a sign of life a moment ago: theirs is no missing tail. */
+  readonly running: number;
+  readonly erased: number;
+  readonly checkpoints: number;
+  readonly origin: string | null;
+  /** "<size>:<root in base64>": keep it elsewhere, and give it as `expect` next time. */
+  readonly checkpoint: string | null;
+  /** At most MAX_FINDINGS; `found` counts all. */
+  readonly findings: readonly VerifyFinding[];
+  readonly found: number;
+}
+
+export interface VerifyOptions {
+  readonly store: RecordStore;
+  readonly nowMs: number;
+  /** A boot that was seen within this is running. */
+  readonly aliveMs: number;
+  /** PEM; default: what the store says of itself. */
+  readonly publicKey: string | null;
+  readonly expect: { readonly size: number; readonly root: string } | null;
+}
+
+export const ALIVE_MS = 90_000;
+const PAGE = 2_000;
+
+export async function verifyStore(options: VerifyOptions): Promise<VerifyReport> {
+  const { store } = options;
+  const findings = new Findings();
+  const publicKey = options.publicKey ?? (await store.publicKey());
+  if (publicKey === null) findings.add("signature", "", 0, "the store names no public key");
+  const checkpoints = await store.checkpoints();
+  const log = new LogCheck(findings, checkpoints, publicKey, options.expect);
+  const boots = new Map<string, BootCheck>();
+  const known = new Map((await store.boots()).map((b) => [b.boot, b]));
+  const erasedByAct = new Set<string>();
+  const erased: string[] = [];
+  let records = 0;
+  for (let from = 0; ; ) {
+    const page: readonly ScanRow[] = await store.scan(from, PAGE);
+    for (const scanned of page) {
+      const { boot } = scanned.row;
+      let check = boots.get(boot);
+      if (check === undefined) {
+        check = new BootCheck(findings, boot, await store.commits(boot));
+        boots.set(boot, check);
+      }
+      log.take(scanned);
+      check.take(scanned, erasedByAct);
+      if (scanned.erased) erased.push(`${boot}-${scanned.row.seq}`);
+      records++;
+    }
+    const last = page.at(-1);
+    if (last === undefined) break;
+    from = last.index + 1;
+  }
+  log.finish(await store.log(), records);
+  let running = 0;
+  for (const [boot, check] of boots) if (check.finish(known.get(boot) ?? null, options) === "running") running++;
+  for (const [boot, row] of known)
+    if (!boots.has(boot) && row.lastSeq > 0) findings.add("gap", boot, 1, "all its lines are gone", row.lastSeq);
+  for (const id of erased)
+    if (!erasedByAct.has(id))
+      findings.add("detail", ...idParts(id), "its detail is gone, and no act of erasure says so");
+  return {
+    ok: findings.count === 0,
+    records,
+    boots: boots.size,
+    running,
+    erased: erased.length,
+    checkpoints: checkpoints.length,
+    origin: publicKey === null ? null : originOf(publicKey),
+    checkpoint: log.checkpointText(),
+    findings: findings.list,
+    found: findings.count,
+  };
+}
+
+function idParts(id: string): [boot: string, seq: number] {
+  const at = id.lastIndexOf("-");
+  return [id.slice(0, at), Number(id.slice(at + 1))];
+}
