@@ -1,13 +1,17 @@
 /** HTTP/1 and HTTP/2 are lanes; gRPC, Kubernetes and MCP are dialects of their exchanges, and see neither bytes nor versions. */
 import type { Profile } from "#contract/policy-port.ts";
+import type { RequestTarget } from "#core/request-target.ts";
 import type { Lane } from "./lane.ts";
 import type { Operation, Permit, Refusal } from "./verdict.ts";
 
-/** `path`: as on the wire, with query. Field names are compared without case. */
+/** `path`: as on the wire, with query; `target`: the same, read once. Field names are compared without case. */
 export interface Head {
   readonly method: string;
+  readonly scheme: "http" | "https";
   readonly authority: string;
   readonly path: string;
+  readonly target: RequestTarget;
+  /** Hop-by-hop fields are not among them. The same array when a connection sends the same fields again. */
   readonly fields: readonly (readonly [string, string])[];
   field(name: string): string | null;
 }

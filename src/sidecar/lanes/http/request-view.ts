@@ -1,0 +1,58 @@
+/** A request as dialects see it: neither bytes nor versions. */
+import type { Profile } from "#contract/policy-port.ts";
+import type { RequestTarget } from "#core/request-target.ts";
+import type { Head } from "#sidecar/seam/exchange.ts";
+import type { Peer } from "#sidecar/seam/lane.ts";
+import type { Operation } from "#sidecar/seam/verdict.ts";
+import type { Field } from "./codec/fields.ts";
+import type { RequestHead } from "./codec/request-head.ts";
+
+export class RequestView implements Head {
+  readonly method: string;
+  readonly scheme: "http" | "https";
+  readonly authority: string;
+  readonly path: string;
+  readonly target: RequestTarget;
+  readonly #head: RequestHead;
+
+  constructor(head: RequestHead, peer: Peer) {
+    this.method = head.method;
+    this.scheme = peer.secure ? "https" : "http";
+    this.authority = peer.host;
+    this.path = head.target.raw;
+    this.target = head.target;
+    this.#head = head;
+  }
+
+  get fields(): readonly Field[] {
+    return this.#head.block.fields;
+  }
+
+  field(name: string): string | null {
+    const lower = name.toLowerCase();
+    for (const [other, value] of this.fields) if (other.toLowerCase() === lower) return value;
+    return null;
+  }
+
+  /** Whether an operation written for the other one is also this one's. */
+  same(other: RequestView): boolean {
+    return this.target === other.target && this.method === other.method && this.#head.block === other.#head.block;
+  }
+}
+
+/** What is written where no bundle is loaded: everything is refused, and all of it is on record. */
+export const READS_ALL: Profile = { revision: "", reads: () => true, mayHold: false, mayMask: false };
+
+/** A request of which nothing can be said, because it could not be read. */
+export const UNREAD: Operation = {
+  protocol: "http",
+  action: "unknown",
+  phase: "ask",
+  parent: null,
+  complete: false,
+  run: null,
+  traceparent: null,
+  facts: "",
+  detail: "",
+  body: null,
+};
