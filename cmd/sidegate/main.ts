@@ -5,7 +5,14 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 
-const version = (JSON.parse(readFileSync(new URL(import.meta.url.endsWith(".ts") ? "../../package.json" : "../package.json", import.meta.url), "utf8")) as { version: string }).version;
+const version = (
+  JSON.parse(
+    readFileSync(
+      new URL(import.meta.url.endsWith(".ts") ? "../../package.json" : "../package.json", import.meta.url),
+      "utf8",
+    ),
+  ) as { version: string }
+).version;
 
 type Register = (program: Command) => void;
 const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
@@ -17,7 +24,12 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
 };
 
 const program = new Command("sidegate");
-program.description("A zero-trust egress gateway for AI agents.").version(version).showHelpAfterError("(--help shows what is possible)").exitOverride();
+program
+  .description("A zero-trust egress gateway for AI agents.")
+  .version(version)
+  .enablePositionalOptions()
+  .showHelpAfterError("(--help shows what is possible)")
+  .exitOverride();
 
 const wanted = process.argv[2];
 const only = wanted !== undefined && Object.hasOwn(COMMANDS, wanted) ? [wanted] : Object.keys(COMMANDS);

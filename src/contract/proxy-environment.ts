@@ -28,6 +28,29 @@ export const PROXY_ENV = {
   bundleKey: "SIDEGATE_BUNDLE_KEY",
   /** Comma-separated `address` or `address:port` of the cluster's resolvers; never the pod's resolv.conf. */
   resolvers: "SIDEGATE_RESOLVERS",
+  /** Scope that the bundle's signature must name, and the id of the key. */
+  bundleScope: "SIDEGATE_BUNDLE_SCOPE",
+  bundleKeyId: "SIDEGATE_BUNDLE_KEY_ID",
+  /** Comma-separated names of what is open in tier `advisory`. */
+  open: "SIDEGATE_OPEN",
+  /** Folders of our own; the defaults are PATHS. */
+  state: "SIDEGATE_STATE",
+  trust: "SIDEGATE_TRUST",
+  /** The spool's folder; default: `spool` in the state folder. `sidegate run`: shared by the runs of one user. */
+  spool: "SIDEGATE_SPOOL",
+  /** `ports`: bind the capture ports; else descriptors that the parent hands down, `tcp4=4,dnsUdp4=6,…` (`sidegate run`). */
+  listen: "SIDEGATE_LISTEN",
+  /** `address:port` of the admin listener instead of the pod's addresses; `off`: none. */
+  admin: "SIDEGATE_ADMIN",
+  /** JSON of the run that every operation belongs to (`sidegate run`). */
+  run: "SIDEGATE_RUN",
+  /** A hosts file whose names win over DNS, and leave to dial loopback endpoints: `sidegate run` only, where the machine is the user's own. */
+  hosts: "SIDEGATE_HOSTS",
+  loopback: "SIDEGATE_LOOPBACK_ENDPOINTS",
+  /** Descriptor for one NDJSON line a decision, for a terminal. */
+  decisions: "SIDEGATE_DECISIONS",
+  /** Milliseconds for what is under way when the process is asked to end. */
+  drain: "SIDEGATE_DRAIN_MS",
 } as const;
 
 /** Files that the sidecar finds beside its token: what the downward API knows of the pod, kept up to date by the kubelet. */

@@ -11,6 +11,7 @@ import type { DenialCode } from "#contract/denial.ts";
 import { LIMITS, type Target } from "#contract/target.ts";
 import { quote } from "#core/json-text.ts";
 import type { OpenConnections } from "./connections.ts";
+import { hidesName } from "./detect/client-hello.ts";
 import type { ConnectionJudge, Judges } from "./judge/judge.ts";
 import { type RefusalWriters, refuse } from "./refusal.ts";
 import type { Lane, Peer } from "./seam/lane.ts";
@@ -104,12 +105,17 @@ function admit(rooms: Rooms, arrived: Arrived): void {
   const mode = target.tls ?? "inspect";
   switch (detected.kind) {
     case "silent":
-      return no("protocol_unknown", "the client sent nothing");
-    case "unknown":
-      return no("protocol_unknown", detected.why);
+    case "unknown": {
+      // Observed only: carried unread, and on record as what would have been refused.
+      if (!isObserved(target))
+        return no("protocol_unknown", detected.kind === "unknown" ? detected.why : "the client sent nothing");
+      const verdict = judge.connect(connectOperation("tcp", null, false));
+      if (verdict.kind !== "permit") return rejected(rooms, arrived, verdict);
+      return open({ ...arrived, connect: verdict }, rooms.opaque.tcp, false);
+    }
     case "tls": {
       const { hello } = detected;
-      if (hello.ech) return no("ech_refused");
+      if (hidesName(hello, mode !== "passthrough")) return no("ech_refused");
       if (hello.sni !== null && hello.sni !== host) return no("name_mismatch", `SNI is ${hello.sni}`);
       if (mode === "none") return no("tls_forbidden");
       const verdict = judge.connect(
@@ -159,6 +165,10 @@ function answerTls(rooms: Rooms, admitted: Admitted, hello: ClientHello): void {
       const lane = inner.kind === "plain" ? laneOf(rooms, inner.protocol) : undefined;
       if (lane !== undefined && (target.protocol === undefined || target.protocol === lane.protocol)) {
         open(admitted, lane, true);
+        return;
+      }
+      if (lane === undefined && isObserved(target)) {
+        open(admitted, rooms.opaque.tcp, true);
         return;
       }
       finish("refused");
@@ -213,6 +223,11 @@ function turnAway(
       ? connectOperation("tls", detected.hello, false)
       : connectOperation(detected.kind === "plain" ? detected.protocol : "tcp", null, false);
   refuse(leg, detected, judge.refuse(code, why, operation), rooms.refusals);
+}
+
+/** Observe mode lets through what no target lists; such a target has no name. */
+function isObserved(target: Target): boolean {
+  return target.name === "";
 }
 
 function laneOf(rooms: Rooms, protocol: string | undefined): Lane | undefined {

@@ -79,8 +79,11 @@ export type Addressing =
 /** The room `destination`. */
 export interface Destinations {
   address(original: SocketAddress): Addressing;
-  /** New targets are in force; names keep their synthetic addresses. */
-  update(targets: readonly Target[]): void;
+  /**
+   * New targets are in force; names keep their synthetic addresses. `observe`: a name or port that nobody lists is addressed all
+   * the same, to a target whose name is "" (policy input: null), so that what would be denied can be seen.
+   */
+  update(targets: readonly Target[], observe?: boolean): void;
 }
 
 export interface ClientHello {

@@ -1,0 +1,345 @@
+/**
+ * Joins the rooms into a sidecar. No logic of its own: each room is made with what it needs, and the story that they tell
+ * together is pipeline.ts.
+ */
+import { createPublicKey, randomBytes } from "node:crypto";
+import { createSocket } from "node:dgram";
+import { createServer } from "node:net";
+import path from "node:path";
+import { type AuditFigures, openAudit, parseCollector } from "#audit/open.ts";
+import { CAPTURE_PORT, DNS_PORT, SYNTHETIC } from "#contract/names.ts";
+import type { BundleSource } from "#contract/policy-port.ts";
+import type { Workload } from "#contract/record.ts";
+import { LIMITS } from "#contract/target.ts";
+import { trustPaths } from "#contract/trust-environment.ts";
+import { type Cidr, parseAddress, parseCidr } from "#core/cidr.ts";
+import type { Clock } from "#core/clock.ts";
+import { createWheel } from "#core/wheel.ts";
+import { type RunningHolder, startPolicyHolder } from "#policy/holder.ts";
+import { createFolderState } from "#policy/state-folder.ts";
+import type { Log } from "#process/log.ts";
+import type { SidecarMetrics } from "#process/sidecar-metrics.ts";
+import type { SidecarConfig } from "./config.ts";
+import { createConnections } from "./connections.ts";
+import { createDestinations } from "./destination/destinations.ts";
+import { openNameFile } from "./destination/name-file.ts";
+import { createResolver, type Resolver } from "./destination/resolver.ts";
+import { SyntheticNames } from "./destination/synthetic.ts";
+import { createDetector } from "./detect/detector.ts";
+import { createJudges, type Run, type Verdict } from "./judge/judge.ts";
+import { createHttpLane, isHttp, refusePlainHttp } from "./lanes/http/lane.ts";
+import { createOpaqueLane } from "./lanes/opaque/lane.ts";
+import { type Capture, type Listener, startCapture } from "./listen/capture.ts";
+import type { OriginalDestination } from "./listen/original-destination.ts";
+import { recordLookups } from "./lookups.ts";
+import { type Rooms, serve } from "./pipeline.ts";
+import { loadAuthority } from "./tls/authority.ts";
+import { createLeafSource } from "./tls/leaf-source.ts";
+import { systemRoots, writeTrustFiles } from "./tls/trust.ts";
+import { createTransport } from "./transport/transport.ts";
+import type { NameServer } from "./upstream/dns-exchange.ts";
+import { createStubResolver } from "./upstream/resolve.ts";
+import { createUpstreams } from "./upstream/upstreams.ts";
+
+/** What comes from outside: effects, and the parts that differ between a pod and a laptop. */
+export interface Surroundings {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: SidecarMetrics;
+  readonly version: string;
+  readonly originalDestination: OriginalDestination | null;
+  readonly bundles: BundleSource;
+  readonly token: (() => string | Promise<string>) | null;
+  readonly hosts: ReadonlyMap<string, readonly string[]>;
+  readonly nameservers: readonly NameServer[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly told: ((verdict: Verdict) => void) | null;
+}
+
+export interface Sidecar {
+  /** A policy is in force, or was asked for and there is none. */
+  readonly ready: Promise<void>;
+  /** What the admin listener reads. */
+  readonly policy: RunningHolder;
+  readonly connections: () => number;
+  readonly audit: () => AuditFigures;
+  readonly boot: string;
+  /** Finishes what is under way (at most `limitMs`), writes the last line, ships what it can. */
+  stop(why: string, limitMs: number): Promise<void>;
+}
+
+/** After the last line: how long the collector may take for the rest. */
+const SHIP_MS = 5_000;
+const FOLD_MS = 60_000;
+
+export async function startSidecar(config: SidecarConfig, outside: Surroundings): Promise<Sidecar> {
+  const { clock, log } = outside;
+  const wheel = createWheel();
+  const workload = workloadOf(config, outside.labels);
+
+  // Evidence first: nothing is let through that cannot be recorded.
+  const collector = parseCollector(config.collector, config.collectorCa);
+  if (collector === null) throw new Error(`not a collector: ${config.collector}`);
+  const audit = openAudit({
+    directory: config.spool === "" ? path.join(config.state, "spool") : config.spool,
+    collector,
+    token: outside.token,
+    workload,
+    version: outside.version,
+    clock,
+    random: (n) => randomBytes(n),
+    onTrouble: (cause) =>
+      cause === null ? log.info("collector reached again") : log.warn("collector unreachable", { fault: cause }),
+  });
+  const { recorder } = audit;
+
+  // Trust: agents start only when the files are there.
+  const { authority, how, why } = await loadAuthority(config.state, clock);
+  log.info("authority", { how, why });
+  const roots = await systemRoots();
+  await writeTrustFiles(trustPaths(config.trust), {
+    caPem: authority.caPem,
+    roots: [roots.pem],
+    nowMs: clock.wallMs(),
+  });
+  const leaves = createLeafSource(authority, clock);
+
+  // Policy.
+  const policy = startPolicyHolder({
+    source: outside.bundles,
+    trust: {
+      keys: [{ id: config.bundleKeyId, publicKey: createPublicKey(config.bundleKey ?? "") }],
+      scope: config.bundleScope,
+    },
+    load: { pod: { ...workload } },
+    state: createFolderState(path.join(config.state, "policy")),
+    clock,
+    sleep,
+    events: {
+      loaded: (loaded, from) => {
+        recorder.note("policy", `"revision":"${loaded.revision}","sequence":${loaded.sequence},"from":"${from}"`);
+        log.info("policy in force", { revision: loaded.revision, sequence: loaded.sequence, from });
+      },
+      refused: (fault) => {
+        recorder.note("policy-refused", `"code":"${fault.code}"`);
+        log.error("bundle refused", { code: fault.code, message: fault.message });
+      },
+      unreachable: (fault, retryMs) =>
+        log.warn("bundle source unreachable", { fault: fault instanceof Error ? fault : String(fault), retryMs }),
+    },
+  });
+
+  // Where things are, and how to get there.
+  const own = ownAddresses(config);
+  const destinations = createDestinations({
+    synthetic: new SyntheticNames({ ...SYNTHETIC, store: openNameFile(path.join(config.state, "names")) }),
+    own,
+    onProblems: (problems) => {
+      for (const problem of problems) log.error("target not usable", { problem: JSON.stringify(problem) });
+    },
+  });
+  const transport = createTransport({
+    wheel,
+    roots: "system",
+    bug: (error) => log.error("bug", { fault: asError(error) }),
+  });
+  const upstreams = createUpstreams({
+    connector: transport,
+    resolver: createStubResolver({
+      nameservers: outside.nameservers,
+      hosts: outside.hosts,
+      v6: true,
+      clock,
+      randomId: () => randomBytes(2).readUInt16BE(0),
+    }),
+    gate: recorder.gate,
+    rules: { own, internal: [], allowLoopbackEndpoints: config.loopback },
+    clock,
+    after: (ms, fire) => wheel.after(ms, fire),
+    connectMs: LIMITS.connectMs,
+    onFinding: (finding) => {
+      recorder.note("address-refused", JSON.stringify(finding).slice(1, -1));
+      log.warn("upstream address refused", { ...finding });
+    },
+  });
+
+  // Judging.
+  const judges = createJudges({
+    holder: policy,
+    recorder,
+    clock,
+    run: runOf(config),
+    ...(outside.told === null ? {} : { told: outside.told }),
+  });
+  const opaque = {
+    tcp: createOpaqueLane("tcp", clock),
+    tls: createOpaqueLane("tls", clock),
+  };
+  const lanes = [createHttpLane()];
+  const connections = createConnections({
+    upstreams,
+    wheel,
+    gate: recorder.gate,
+    opaqueTls: opaque.tls,
+    opaqueTcp: opaque.tcp,
+    fault: (where, error) => log.error("bug in a lane", { where, fault: asError(error) }),
+  });
+  const rooms: Rooms = {
+    destinations,
+    judges,
+    leaves,
+    lanes,
+    opaque,
+    detect: createDetector(lanes),
+    refusals: { plainHttp: refusePlainHttp, isHttp, leaves },
+    connections,
+  };
+  const inForce = (loaded: NonNullable<RunningHolder["current"]>): void => {
+    destinations.update(loaded.targets, loaded.settings.mode === "observe");
+    upstreams.update(loaded.targets);
+    connections.revised();
+  };
+  policy.onChange(inForce);
+  if (policy.current !== null) inForce(policy.current);
+
+  // Names.
+  const lookups = recordLookups(judges, outside.metrics);
+  const resolver = createResolver({
+    name: (host) => destinations.name(host),
+    learn: (host, addresses) => destinations.learn(host, addresses),
+    resolve: (host, target, then) => upstreams.addresses(host, target, then),
+    v6: true,
+    search: ["cluster.local"],
+    onQuery: (query) => lookups.seen(query),
+    onFault: (error) => log.warn("resolver socket", { fault: error }),
+  });
+  await listenForNames(resolver, config);
+
+  // Only now: the door.
+  const capture = await startCapture({
+    listeners: captureListeners(config),
+    originalDestination: outside.originalDestination,
+    transport,
+    onAccepted: (accepted) => serve(accepted, rooms),
+  });
+  const folds = setInterval(() => judges.flush(), FOLD_MS);
+  folds.unref();
+
+  return {
+    ready: policy.ready,
+    policy,
+    connections: () => connections.size,
+    audit: () => audit.figures(),
+    boot: recorder.boot,
+    async stop(why, limitMs) {
+      clearInterval(folds);
+      await stopServing(capture, resolver, () => connections.drain(limitMs));
+      upstreams.close();
+      lookups.close();
+      judges.flush();
+      await policy.stop();
+      const all = await audit.close(why, SHIP_MS);
+      if (!all) log.warn("the collector has not taken every record; the rest stays in the spool");
+      wheel.stop();
+    },
+  };
+}
+
+async function stopServing(capture: Capture, resolver: Resolver, drained: () => Promise<void>): Promise<void> {
+  const stopped = capture.stopAccepting();
+  await drained();
+  await capture.close();
+  await stopped;
+  resolver.close();
+}
+
+function captureListeners(config: SidecarConfig): Listener[] {
+  if (config.listen === null) return [{ kind: "port", port: CAPTURE_PORT }];
+  return [config.listen.tcp4, config.listen.tcp6].filter((fd) => fd !== undefined).map((fd) => ({ kind: "fd", fd }));
+}
+
+async function listenForNames(resolver: Resolver, config: SidecarConfig): Promise<void> {
+  if (config.listen === null) {
+    await resolver.listen(DNS_PORT);
+    return;
+  }
+  const { dnsUdp4, dnsUdp6, dnsTcp4, dnsTcp6 } = config.listen;
+  for (const [fd, type] of [
+    [dnsUdp4, "udp4"],
+    [dnsUdp6, "udp6"],
+  ] as const) {
+    if (fd === undefined) continue;
+    const socket = createSocket(type);
+    await new Promise<void>((resolve, reject) => {
+      socket.once("error", reject);
+      socket.bind({ fd, exclusive: true }, () => {
+        socket.off("error", reject);
+        resolve();
+      });
+    });
+    resolver.serveUdp(socket);
+  }
+  for (const fd of [dnsTcp4, dnsTcp6]) {
+    if (fd === undefined) continue;
+    const server = createServer();
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen({ fd, exclusive: true }, () => {
+        server.off("error", reject);
+        resolve();
+      });
+    });
+    resolver.serveTcp(server);
+  }
+}
+
+function workloadOf(config: SidecarConfig, labels: Readonly<Record<string, string>>): Workload {
+  return {
+    cluster: config.cluster,
+    namespace: config.namespace,
+    pod: config.pod,
+    uid: config.podUid,
+    serviceAccount: config.account,
+    owner: "",
+    creator: "",
+    node: config.node,
+    labels,
+    tier: config.tier,
+    open: config.open,
+  };
+}
+
+function runOf({ run }: SidecarConfig): Run | null {
+  if (run === "") return null;
+  const read = JSON.parse(run) as Partial<Run>;
+  return { id: read.id ?? "", user: read.user ?? "", intent: read.intent ?? "", verified: read.verified === true };
+}
+
+/** Never a destination and never an upstream: the pod itself and the synthetic ranges. */
+function ownAddresses(config: SidecarConfig): Cidr[] {
+  const texts = [
+    ...config.podAddresses.map((address) =>
+      parseAddress(address) === null ? "" : address.includes(":") ? `${address}/128` : `${address}/32`,
+    ),
+    SYNTHETIC.v4,
+    SYNTHETIC.v6,
+  ];
+  return texts.map((text) => parseCidr(text)).filter((cidr) => cidr !== null);
+}
+
+function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, ms);
+    function done(): void {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    }
+    signal.addEventListener("abort", done);
+    if (signal.aborted) done();
+  });
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
