@@ -24,11 +24,11 @@ export interface QuerySeen {
   /** "A", "AAAA", …, or "TYPE123". */
   readonly type: string;
   /**
-   * synthetic, upstream: addresses given. nxdomain: no target lists the name (a denial). nodata: allowed, but nothing of that
+   * synthetic, upstream: addresses given. observed: no target lists the name, and observation let it through. nxdomain: no target lists the name (a denial). nodata: allowed, but nothing of that
    * type. search: the client's own search list, counted only. refused: a type, class or opcode that is never answered.
    * failed: allowed, but out of bounds, or the upstream resolver gave nothing.
    */
-  readonly answer: "synthetic" | "upstream" | "nxdomain" | "nodata" | "search" | "refused" | "failed";
+  readonly answer: "synthetic" | "upstream" | "observed" | "nxdomain" | "nodata" | "search" | "refused" | "failed";
 }
 
 export interface AnswerOptions {
@@ -104,12 +104,16 @@ export function createAnswerer(options: AnswerOptions): Answerer {
         const search = isSearch(question.name, options.search);
         return reply(search ? "search" : "nxdomain", RCODE.nxDomain, { extended: search ? null : BLOCKED });
       }
+      case "observed":
+        // The search list's names must not exist here either: the client would take the first that does.
+        if (isSearch(question.name, options.search)) return reply("search", RCODE.nxDomain);
+        return reply("observed", RCODE.ok, { answers: synthetic(named, question.type, options.v6) });
       case "exhausted":
         return reply("failed", RCODE.servFail, { extended: EXHAUSTED });
-      case "synthetic":
-        if (question.type === DNS_TYPE.A) return reply("synthetic", RCODE.ok, { answers: [named.v4] });
-        if (question.type === DNS_TYPE.AAAA && options.v6) return reply("synthetic", RCODE.ok, { answers: [named.v6] });
-        return reply("nodata", RCODE.ok);
+      case "synthetic": {
+        const answers = synthetic(named, question.type, options.v6);
+        return reply(answers.length > 0 ? "synthetic" : "nodata", RCODE.ok, { answers });
+      }
       case "upstream": {
         const family = familyOf(query, options.v6);
         if (family === null) return reply("nodata", RCODE.ok);
@@ -126,6 +130,15 @@ export function createAnswerer(options: AnswerOptions): Answerer {
       }
     }
   };
+}
+
+function synthetic(
+  named: { readonly v4: Uint8Array; readonly v6: Uint8Array },
+  type: number,
+  v6: boolean,
+): Uint8Array[] {
+  if (type === DNS_TYPE.A) return [named.v4];
+  return type === DNS_TYPE.AAAA && v6 ? [named.v6] : [];
 }
 
 function familyOf({ question }: DnsQuery, v6: boolean): 4 | 6 | null {

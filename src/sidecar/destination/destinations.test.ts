@@ -256,6 +256,62 @@ describe("a target that answers with the upstream's addresses", () => {
   });
 });
 
+describe("under observation", () => {
+  const observing = (targets: readonly Target[], own: readonly string[] = []): Room => {
+    const r = room(targets, own);
+    r.update(targets, true);
+    return r;
+  };
+  const observedV4 = (r: Room, host: string): string => {
+    const answer = r.name(host);
+    if (answer.kind !== "observed") throw new Error(answer.kind);
+    return formatAddress({ family: 4, bytes: answer.v4 });
+  };
+
+  test("a name that nobody lists is addressed to a target without a name, the same one each time", () => {
+    const r = observing([target("billing")]);
+    const address = observedV4(r, "new.example");
+    const first = to(r, address, 8080);
+    expect(first).toMatchObject({ kind: "addressed", host: "new.example", port: 8080, target: { name: "" } });
+    expect(first).toEqual(to(r, address, 8080));
+    expect(first.kind === "addressed" && first.target).toBe((to(r, address, 8080) as { target: Target }).target);
+  });
+
+  test("a port that a target does not list is no longer that target's: no credential, no CA of its own", () => {
+    const r = observing([target("billing", { credential: "key", upstream: { ca: "PEM" } })]);
+    const address = v4Of(r, "billing.example");
+    expect(short(to(r, address))).toBe("billing.example billing");
+    const other = to(r, address, 8080);
+    if (other.kind !== "addressed") throw new Error(other.kind);
+    expect(other.target).toEqual({ name: "", hosts: ["billing.example"], ports: [8080], private: true });
+  });
+
+  test("a host that two targets claim belongs to neither of them", () => {
+    const r = observing([target("a", { hosts: ["x.example"] }), target("b", { hosts: ["x.example"] })]);
+    expect(to(r, observedV4(r, "x.example"))).toMatchObject({ target: { name: "" } });
+  });
+
+  test("metadata, our own places, destinations without a name and what is no public name are refused as ever", () => {
+    const r = observing([], ["93.184.216.34"]);
+    expect(short(to(r, "169.254.169.254"))).toBe("destination_forbidden");
+    expect(short(to(r, "93.184.216.34"))).toBe("destination_forbidden");
+    expect(short(to(r, "93.184.216.35"))).toBe("target_unknown");
+    expect(short(to(r, "240.240.0.9"))).toBe("target_unknown");
+    for (const bad of ["localhost", "x", "", "\\042.example", "a..example", "1.0.0.10.in-addr.arpa", "a.example."])
+      expect(r.name(bad).kind, bad).toBe("unknown");
+  });
+
+  test("ends when it is switched off: the names keep their addresses, and are refused", () => {
+    const r = observing([target("billing")]);
+    const address = observedV4(r, "new.example");
+    r.update([target("billing")]);
+    expect(to(r, address)).toEqual({ kind: "refused", code: "target_unknown", host: "new.example" });
+    expect(r.name("new.example").kind).toBe("unknown");
+    r.update([target("new")]);
+    expect(v4Of(r, "new.example")).toBe(address);
+  });
+});
+
 test("a table knows nothing of a name that two targets claim", () => {
   const table = buildTable([target("a", { hosts: ["h.x"] }), target("b", { hosts: ["h.x"], ports: [443] })]);
   expect(table.host("h.x")).toBeNull();

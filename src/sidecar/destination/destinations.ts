@@ -4,15 +4,18 @@
  */
 import type { Target } from "#contract/target.ts";
 import { type Address, type Cidr, contains, formatAddress, parsePlainAddress } from "#core/cidr.ts";
+import { Lru } from "#core/lru.ts";
 import { kindOf } from "#core/special-addresses.ts";
 import type { Addressing, Destinations, SocketAddress } from "../seam/stages.ts";
-import type { SyntheticNames } from "./synthetic.ts";
+import { OBSERVED, type SyntheticNames } from "./synthetic.ts";
 import { buildTable, type TableProblem } from "./table.ts";
 
 export type NameAnswer =
   | { readonly kind: "synthetic"; readonly v4: Uint8Array; readonly v6: Uint8Array }
   /** `answer: upstream`: ask for its addresses, then `learn` them. */
   | { readonly kind: "upstream"; readonly target: Target }
+  /** Nobody lists it, and under observation it gets an address all the same: a denial on record, were it in force. */
+  | { readonly kind: "observed"; readonly v4: Uint8Array; readonly v6: Uint8Array }
   | { readonly kind: "unknown" }
   /** Allowed, but bounds are reached or the state cannot be written. */
   | { readonly kind: "exhausted" };
@@ -37,20 +40,38 @@ export interface DestinationRoom extends Destinations {
 const MAX_WILDCARD_LABEL = 48;
 /** Addresses learnt from upstream; a name whose addresses find no room is answered nothing. */
 const MAX_LEARNT = 4_096;
+/** Targets made up under observation, so that one name and port has one object. */
+const MAX_OBSERVED = 1_024;
+
+/** A host's name with a dot in it: what no policy lists is not worth an address when no public name can look like that. */
+const UNLISTED = /^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 export function createDestinations(options: DestinationsOptions): DestinationRoom {
   const { synthetic, own, onProblems } = options;
   const maxLabel = options.maxWildcardLabel ?? MAX_WILDCARD_LABEL;
   const learnt = new Map<string, string>();
+  const unlisted = new Lru<string, Target>(MAX_OBSERVED);
   let table = buildTable([]);
+  let observing = false;
 
   const isOwn = (address: Address): boolean => own.some((range) => contains(range, address));
 
   function byName(host: string, port: number): Addressing {
-    const target = table.target(host, port);
+    const target = table.target(host, port) ?? (observing ? observed(host, port) : null);
     return target === null
       ? { kind: "refused", code: "target_unknown", host }
       : { kind: "addressed", host, port, target };
+  }
+
+  /** No credential, no CA, no promise of any kind; what its name resolves to is still judged, and private only because nothing is denied. */
+  function observed(host: string, port: number): Target {
+    const key = `${host} ${port}`;
+    let target = unlisted.get(key);
+    if (target === undefined) {
+      target = { name: "", hosts: [host], ports: [port], private: true };
+      unlisted.set(key, target);
+    }
+    return target;
   }
 
   return {
@@ -70,14 +91,19 @@ export function createDestinations(options: DestinationsOptions): DestinationRoo
       return { kind: "refused", code: "target_unknown", host: null };
     },
 
-    update(targets) {
+    update(targets, observe) {
       table = buildTable(targets);
+      observing = observe === true;
       onProblems(table.problems);
     },
 
     name(host) {
       const known = table.host(host);
-      if (known === null) return { kind: "unknown" };
+      if (known === null) {
+        if (!observing || !UNLISTED.test(host) || host.endsWith(".arpa")) return { kind: "unknown" };
+        const given = synthetic.give(host, OBSERVED);
+        return given === null ? { kind: "exhausted" } : { kind: "observed", v4: given.v4, v6: given.v6 };
+      }
       if (known.wildcard && host.indexOf(".") > maxLabel) return { kind: "unknown" };
       if (known.upstreamAnswer !== null) return { kind: "upstream", target: known.upstreamAnswer };
       const given = synthetic.give(host, known.wildcard ? known.target.name : null);

@@ -23,7 +23,7 @@ interface Rig extends AnswerOptions {
   readonly seen: QuerySeen[];
   readonly asked: string[];
 }
-function rig(more: Partial<AnswerOptions> = {}): Rig {
+function rig(more: Partial<AnswerOptions> & { readonly observe?: boolean } = {}): Rig {
   const seen: QuerySeen[] = [];
   const asked: string[] = [];
   const destinations = createDestinations({
@@ -31,7 +31,7 @@ function rig(more: Partial<AnswerOptions> = {}): Rig {
     own: [],
     onProblems: () => {},
   });
-  destinations.update(TARGETS);
+  destinations.update(TARGETS, more.observe);
   return {
     seen,
     asked,
@@ -176,6 +176,24 @@ describe("THREATS N8: DNS is no way out", () => {
       }),
       { numRuns: 1_000 },
     );
+  });
+});
+
+describe("under observation", () => {
+  test("a name that nobody lists has an address, and is told apart; nothing is asked upstream", () => {
+    const r = rig({ observe: true });
+    expect(say(r, dnsQuery("new.example"))?.answers).toMatchObject([{ data: "240.240.0.1" }]);
+    expect(say(r, dnsQuery("new.example", "AAAA"))?.answers).toMatchObject([{ data: "fd53:6467:6174:6500::1" }]);
+    expect(say(r, dnsQuery("new.example", "MX"))).toMatchObject({ rcode: "NOERROR", answers: [] });
+    expect(say(r, dnsQuery("new.example", "TXT"))?.rcode).toBe("REFUSED");
+    expect(r.seen.map((q) => q.answer)).toEqual(["observed", "observed", "observed", "refused"]);
+    expect(r.asked).toEqual([]);
+  });
+
+  test("the search list's names still do not exist, or a client would take the first of them", () => {
+    const r = rig({ observe: true });
+    expect(say(r, dnsQuery("new.example.svc.cluster.local"))?.rcode).toBe("NXDOMAIN");
+    expect(r.seen.map((q) => q.answer)).toEqual(["search"]);
   });
 });
 

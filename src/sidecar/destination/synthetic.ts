@@ -43,6 +43,8 @@ const NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 const LINE = /^([1-9][0-9]{0,6}) ([a-z0-9.-]{1,253}) ([a-z0-9.-]{1,253})$/;
 /** Stands where a name is a target's exact host: no target's name, since those begin with a letter or digit. */
 const EXACT = "-";
+/** As a wildcard's target: names that nobody lists, under observation. They share one bound with all wildcards. */
+export const OBSERVED = "--";
 
 export class SyntheticNames {
   readonly #v4: Cidr;
@@ -85,7 +87,7 @@ export class SyntheticNames {
     if (known !== undefined) return known;
     if (!NAME.test(name) || this.#byName.size >= this.#maxNames) return null;
     if (wildcard !== null) {
-      if ((this.#wildcards.get(wildcard) ?? 0) >= this.#maxPerTarget) return null;
+      if (wildcard !== OBSERVED && (this.#wildcards.get(wildcard) ?? 0) >= this.#maxPerTarget) return null;
       if (this.#wildcardNames >= this.#maxNames >> 1) return null;
     }
     const index = this.#byIndex.length;

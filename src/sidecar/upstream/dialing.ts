@@ -17,6 +17,7 @@ export interface DialingOptions {
   readonly gate: CommitGate;
   readonly clock: Clock;
   readonly tls: ConnectTo["tls"];
+  readonly inBand: NonNullable<ConnectTo["inBand"]>;
   /** Elapsed milliseconds of the clock. */
   readonly deadlineMs: number;
   /** One of the two is called, once, unless cancelled. */
@@ -71,14 +72,14 @@ export class Dialing implements LegEvents {
   ended(): void {}
 
   #next(fault: LegFault): void {
-    const { connector, gate, clock, deadlineMs, tls } = this.#options;
+    const { connector, gate, clock, deadlineMs, tls, inBand } = this.#options;
     const endpoint = this.#left[0];
     const leftMs = deadlineMs - clock.elapsedMs();
     if (endpoint === undefined) return this.#lose(fault);
     if (leftMs <= 0) return this.#lose("timeout");
     const timeoutMs = Math.min(leftMs, Math.max(MIN_TRY_MS, Math.floor(leftMs / this.#left.length)));
     this.#left = this.#left.slice(1);
-    const to = { address: formatAddress(endpoint.address), port: endpoint.port, timeoutMs, tls };
+    const to = { address: formatAddress(endpoint.address), port: endpoint.port, timeoutMs, tls, inBand };
     const outbound = connector.connect(to, gate, this);
     // A connector that answers before it has returned has moved on by now.
     if (this.#current !== null || this.#over) return outbound.reset();

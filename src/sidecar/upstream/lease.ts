@@ -104,7 +104,9 @@ export class Lease implements Upstream, LegEvents {
     if (this.#over) return;
     this.#over = true;
     if (this.#paused) outbound.resume();
-    if (!reusable || this.#halfClosed || this.#ending || !this.#owner.keep()) outbound.release(false);
+    // After our own end what is still on its way must arrive (THREATS N7): a reset would throw it away.
+    if (this.#ending) outbound.relisten(new Leaving(outbound));
+    else if (!reusable || this.#halfClosed || !this.#owner.keep()) outbound.release(false);
   }
 
   /** Called by the dial: `outbound` is open and from now on this lease's. */
@@ -162,4 +164,20 @@ export class Lease implements Upstream, LegEvents {
     if (this.#over || this.#outbound === null) throw new Error("the upstream leg is not open");
     return this.#outbound;
   }
+}
+
+/** Listens to a connection that nobody has any more: it closes by itself when the other side ends, too. Bytes are for nobody. */
+class Leaving implements LegEvents {
+  readonly #outbound: Outbound;
+  constructor(outbound: Outbound) {
+    this.#outbound = outbound;
+  }
+  data(): void {
+    this.#outbound.reset();
+  }
+  opened(): void {}
+  drained(): void {}
+  secured(): void {}
+  ended(): void {}
+  failed(): void {}
 }

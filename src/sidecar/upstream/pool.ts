@@ -80,8 +80,9 @@ export class Pool {
   /** Longest idle first. */
   readonly #idle = new Set<PooledConnection>();
   #alarm: Alarm | null = null;
+  #closed = false;
   /** Versions in force; null: none were told yet, all are taken. Empty after `close`. */
-  #versions: ReadonlySet<number> | null = null;
+  #versions: Set<number> | null = null;
 
   constructor({ limits, clock, after }: PoolOptions) {
     this.#limits = limits;
@@ -137,7 +138,7 @@ export class Pool {
   }
 
   /** From now on only connections of these versions are kept; idle ones of others are closed. */
-  retain(versions: ReadonlySet<number>): void {
+  retain(versions: Set<number>): void {
     this.#versions = versions;
     for (const connection of this.#idle)
       if (!versions.has(connection.version)) {
@@ -146,10 +147,16 @@ export class Pool {
       }
   }
 
+  /** One more version, until the next `retain`. */
+  admit(version: number): void {
+    if (!this.#closed) this.#versions?.add(version);
+  }
+
   /** Closes all that is idle, and keeps nothing any more. */
   close(): void {
     this.#alarm?.cancel();
     this.#alarm = null;
+    this.#closed = true;
     this.retain(new Set());
   }
 

@@ -234,6 +234,7 @@ describe("a dial", () => {
     expect(r.made[0]?.to.tls).toEqual({ serverName: "api.example", ca: null, alpn: ["http/1.1"] });
     r.open(request({ secure: true, target: target({ upstream: { serverName: "real.example", ca: "PEM" } }) }));
     expect(r.made[1]?.to.tls).toEqual({ serverName: "real.example", ca: "PEM", alpn: [] });
+    expect(r.made[1]?.to.inBand).toEqual({ serverName: "real.example", ca: "PEM" });
   });
 
   test("queues what is written before it is connected, in order, and forwards views as copies", () => {
@@ -493,10 +494,6 @@ describe("a connection that a lane gives back", () => {
         outbound.events.ended();
         leg.release(true);
       },
-      (leg) => {
-        leg.end();
-        leg.release(true);
-      },
     ];
     for (const act of spoil) {
       const r = rig();
@@ -505,6 +502,24 @@ describe("a connection that a lane gives back", () => {
       expect(outbound.log.at(-1)).toBe("release false");
       expect(r.room.idle).toBe(0);
       expect(r.dial(request()).leg.reused).toBe(false);
+    }
+  });
+
+  test("THREATS N7: after the lane's own end it is left to finish, not reset: what is on its way arrives", () => {
+    for (const reusable of [true, false]) {
+      const r = rig();
+      const { ear, leg, outbound } = r.open(request());
+      leg.write(PERMIT, "last words");
+      leg.end();
+      leg.release(reusable);
+      expect(outbound.log).toEqual(["last words", "end"]);
+      outbound.events.ended();
+      expect(outbound.log).toEqual(["last words", "end"]);
+      // Bytes that nobody wants any more must not keep it for ever.
+      outbound.events.data(chunk("more"));
+      expect(outbound.log).toEqual(["last words", "end", "reset"]);
+      expect(ear.heard).toEqual(["opened"]);
+      expect(r.room.idle).toBe(0);
     }
   });
 
@@ -673,6 +688,24 @@ describe("THREATS H6: an idle connection", () => {
     busy.leg.release(true);
     expect(busy.outbound.log).toEqual(["release false"]);
     r.room.update([]);
+    expect(r.room.idle).toBe(0);
+  });
+
+  test("to a place that only observation let through is kept like any other, until targets are told anew", () => {
+    const r = rig();
+    const unlisted: Target = { name: "", hosts: ["new.example"], ports: [443], private: true };
+    const dial = request({ host: "new.example", target: unlisted });
+    r.room.update([API]);
+    r.open(dial).leg.release(true);
+    expect(r.dial(dial).leg.reused).toBe(true);
+    const busy = r.open(dial);
+    r.open(dial).leg.release(true);
+    r.room.update([API]);
+    expect(r.room.idle).toBe(0);
+    busy.leg.release(true);
+    expect(busy.outbound.log).toEqual(["release false"]);
+    r.room.close();
+    r.open(dial).leg.release(true);
     expect(r.room.idle).toBe(0);
   });
 

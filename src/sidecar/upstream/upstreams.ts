@@ -94,6 +94,8 @@ export function createUpstreams(options: UpstreamsOptions): UpstreamRoom {
   return {
     dial(request, _permit, events) {
       const key = request.pool === null ? null : keyOf(request, request.pool);
+      // A target that observation made up is in no list.
+      if (key !== null && request.target.name === "") pool.admit(versions.of(request.target));
       if (key !== null && !request.fresh) {
         const idle = pool.take(key);
         if (idle !== null) return new Lease(events, idle, idle.outbound);
@@ -150,6 +152,7 @@ class Making implements LeaseOwner {
       gate: options.gate,
       clock: options.clock,
       tls: tlsOf(request),
+      inBand: verifiedAs(request),
       deadlineMs: options.clock.elapsedMs() + limitMs,
       won: (outbound) => this.#won(outbound),
       lost: (fault) => this.#fail(fault),
@@ -191,7 +194,11 @@ class Making implements LeaseOwner {
 
 function tlsOf({ secure, host, target, alpn }: Dial): ConnectTo["tls"] {
   if (!secure) return null;
-  return { serverName: target.upstream?.serverName ?? host, ca: target.upstream?.ca ?? null, alpn };
+  return { ...verifiedAs({ host, target }), alpn };
+}
+
+function verifiedAs({ host, target }: Pick<Dial, "host" | "target">): NonNullable<ConnectTo["inBand"]> {
+  return { serverName: target.upstream?.serverName ?? host, ca: target.upstream?.ca ?? null };
 }
 
 /** Everything that must be equal; the free text comes last and ALPN names carry their length, so no two keys can read alike. */
@@ -215,7 +222,7 @@ class Versions {
     return version;
   }
 
-  update(targets: readonly Target[]): ReadonlySet<number> {
+  update(targets: readonly Target[]): Set<number> {
     const texts = new Map<string, number>();
     for (const target of targets) texts.set(JSON.stringify(target), this.of(target));
     this.#texts = texts;
