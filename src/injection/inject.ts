@@ -36,8 +36,16 @@ export type Injection =
     }
   | { readonly kind: "denied"; readonly violations: readonly Violation[] };
 
-/** `value`: a pod or a pod template, parsed. `drawUid`: a random number of the range `PROXY_UID`, both ends included. */
-export function injectPod(value: unknown, options: InjectionOptions, drawUid: () => number): Injection {
+/**
+ * `value`: a pod or a pod template, parsed. `drawUid`: a random number of the range `PROXY_UID`, both ends included. `stamps`:
+ * annotations that only the caller can know (who made the pod), written over what the author says.
+ */
+export function injectPod(
+  value: unknown,
+  options: InjectionOptions,
+  drawUid: () => number,
+  stamps: Readonly<Record<string, string>> = {},
+): Injection {
   const reading = readPod(value);
   if (reading.kind === "malformed") return { kind: "denied", violations: reading.violations };
   const { pod } = reading;
@@ -65,7 +73,7 @@ export function injectPod(value: unknown, options: InjectionOptions, drawUid: ()
 
   const injected = assemble(pod, plans, gateway, ourVolumes, options);
   const foreign = foreignCredentials(injected, agentContainers(injected));
-  const stamped = stamp(injected, uid.uid, foreign);
+  const stamped = stamp(injected, uid.uid, foreign, stamps);
   return {
     kind: "injected",
     pod: stamped,
@@ -165,7 +173,12 @@ function assemble(
   };
 }
 
-function stamp(pod: Pod, uid: number, foreign: readonly string[]): Pod {
+function stamp(
+  pod: Pod,
+  uid: number,
+  foreign: readonly string[],
+  stamps: Readonly<Record<string, string>>,
+): Pod {
   const { [ANNOTATION.foreignCredentials]: _, ...annotations } = pod.metadata?.annotations ?? {};
   const text = foreignCredentialsText(foreign);
   return {
@@ -174,6 +187,7 @@ function stamp(pod: Pod, uid: number, foreign: readonly string[]): Pod {
       ...pod.metadata,
       annotations: {
         ...annotations,
+        ...stamps,
         [ANNOTATION.injected]: STAMP,
         [ANNOTATION.proxyUid]: String(uid),
         ...(text !== null && { [ANNOTATION.foreignCredentials]: text }),

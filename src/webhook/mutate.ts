@@ -1,0 +1,28 @@
+/** Puts the gateway into a pod that is being made. No transport in here: a review in, an outcome out. */
+import { ANNOTATION } from "#contract/names.ts";
+import { injectPod } from "#injection/inject.ts";
+import type { InjectionOptions } from "#injection/options.ts";
+import { describeViolations } from "#injection/violation.ts";
+import type { Outcome } from "./outcome.ts";
+import { type AdmissionRequest, denied, misdirected, patched } from "./review.ts";
+
+export interface MutateOptions {
+  readonly injection: () => InjectionOptions;
+  /** A random number of the range `PROXY_UID`, both ends included. */
+  readonly drawUid: () => number;
+}
+
+/** Called again after other webhooks (`reinvocationPolicy: IfNeeded`): what it injected before, it leaves as it is. */
+export function mutate(request: AdmissionRequest, { injection, drawUid }: MutateOptions): Outcome {
+  if (request.resource.resource !== "pods" || request.subResource !== undefined || request.operation !== "CREATE")
+    return { kind: "misdirected", reason: request.resource.resource, answer: misdirected(request) };
+  // Never what the author wrote there. The API server says who asked.
+  const stamps = { [ANNOTATION.creator]: request.userInfo.username ?? "" };
+  const result = injectPod(request.object, injection(), drawUid, stamps);
+  if (result.kind === "denied") {
+    const message = `sidegate cannot guard this pod:\n${describeViolations(result.violations)}`;
+    return { kind: "denied", reason: result.violations[0]?.field ?? "", answer: denied(request, message) };
+  }
+  const warnings = result.warnings.map(({ field, message }) => `sidegate: ${field}: ${message}`);
+  return { kind: "injected", reason: "", answer: patched(request, result.patch, warnings) };
+}
