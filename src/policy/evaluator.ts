@@ -14,11 +14,18 @@ export interface EvaluatorLimits {
   readonly maxInputChars: number;
   /** 64 KiB each; data, input and everything made while evaluating lie in them. */
   readonly maxPages: number;
-  /** Function entries and loop rounds of one decision. */
+  /** Function entries and loop rounds of one decision: about 2 ns each. */
   readonly fuel: number;
+  /** And for each character of the operation, which has to be read first. */
+  readonly fuelPerChar: number;
 }
 
-export const EVALUATOR_LIMITS: EvaluatorLimits = { maxInputChars: 256 * 1024, maxPages: 512, fuel: 1_000_000 };
+export const EVALUATOR_LIMITS: EvaluatorLimits = {
+  maxInputChars: 256 * 1024,
+  maxPages: 512,
+  fuel: 1_000_000,
+  fuelPerChar: 8,
+};
 
 export type Evaluation =
   | { readonly kind: "result"; readonly text: string }
@@ -67,7 +74,6 @@ class PolicyAbort extends Error {}
 class Instance {
   readonly exports: Exports;
   readonly memory: WasmMemory;
-  readonly #limits: EvaluatorLimits;
   #bytes: Buffer;
   readonly #entrypoint: number;
   readonly #data: number;
@@ -75,7 +81,6 @@ class Instance {
   readonly loadedBytes: number;
 
   constructor(module: WasmModule, pages: number, data: string, limits: EvaluatorLimits) {
-    this.#limits = limits;
     this.memory = new engine.Memory({ initial: pages, maximum: Math.max(pages, limits.maxPages) });
     const missing = (): never => {
       throw new PolicyAbort("a built-in that this gateway does not supply");
@@ -115,7 +120,7 @@ class Instance {
   }
 
   /** Throws whatever the module traps with. */
-  run(members: string): string {
+  run(members: string, fuel: number): string {
     const need = this.#base + members.length * 3 + 2;
     if (this.#bytes.length === 0 || need > this.#bytes.length) this.#room(need);
     const bytes = this.#bytes;
@@ -123,7 +128,7 @@ class Instance {
     const length = bytes.write(members, this.#base + 1, "utf8") + 2;
     bytes[this.#base + length - 1] = CLOSE_BRACE;
     const x = this.exports;
-    x.fuel.value = this.#limits.fuel;
+    x.fuel.value = fuel;
     const heap = (this.#base + length + 7) & ~7;
     const result = x.opa_eval(0, this.#entrypoint, this.#data, this.#base, length, heap, 0);
     // Growing detaches the buffer that we held.
@@ -170,20 +175,21 @@ export function createEvaluator(wasm: Uint8Array, data: string, limits: Evaluato
   function evaluate(members: string): Evaluation {
     if (members.length > limits.maxInputChars)
       return { kind: "fault", code: "input_too_large", why: `over ${limits.maxInputChars} characters` };
-    let left = limits.fuel;
+    const fuel = limits.fuel + limits.fuelPerChar * members.length;
+    let left = fuel;
     try {
       instance ??= new Instance(module, metered.memoryPages, data, limits);
-      const text = instance.run(members);
+      const text = instance.run(members, fuel);
       left = instance.exports.fuel.value;
       if (instance.memory.buffer.byteLength > instance.loadedBytes + SPARE_BYTES) instance = null;
       return { kind: "result", text };
     } catch (fault) {
       left = instance === null ? 0 : instance.exports.fuel.value;
       instance = null;
-      if (left <= 0) return { kind: "fault", code: "policy_out_of_fuel", why: `over ${limits.fuel} steps` };
+      if (left <= 0) return { kind: "fault", code: "policy_out_of_fuel", why: `over ${fuel} steps` };
       return { kind: "fault", code: "policy_error", why: String(fault) };
     } finally {
-      fuelUsed = limits.fuel - left;
+      fuelUsed = fuel - left;
     }
   }
 

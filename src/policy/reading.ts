@@ -103,13 +103,16 @@ function decide(from: Contributions, settings: Settings): Decision {
   const deny = [...from.deny, ...from.observedDeny.filter((rule) => rule.always)];
   const capability = from.protocol === null ? undefined : capabilityOf(from.protocol);
   const credentials = [...new Set(from.credential)];
-  if (credentials.length > 1) deny.push(ours("conflict"));
-  if (
-    (from.hold.length > 0 && capability?.hold !== true) ||
-    (from.mask.length > 0 && capability?.mask !== true) ||
-    (credentials.length > 0 && capability?.credential !== true)
-  )
-    deny.push(ours("obligation_unsupported"));
+  // What is denied anyway owes nothing.
+  if (deny.length === 0) {
+    if (credentials.length > 1) deny.push(ours("conflict"));
+    if (
+      (from.hold.length > 0 && capability?.hold !== true) ||
+      (from.mask.length > 0 && capability?.mask !== true) ||
+      (credentials.length > 0 && capability?.credential !== true)
+    )
+      deny.push(ours("obligation_unsupported"));
+  }
   if (deny.length === 0 && from.hold.length === 0 && from.allow.length === 0) deny.push(ours("not_allowed"));
 
   // Sets have no order of their own, but what is said first counts: the gateway's own, then by policy and code.
@@ -130,7 +133,7 @@ function decide(from: Contributions, settings: Settings): Decision {
       first !== undefined ? [first.policy] : effect === "hold" ? from.hold.map((rule) => rule.policy) : from.allow,
     deny: counting.map(({ policy, code, message }) => ({ policy, code, message })),
     hold: effect === "hold" ? from.hold : [],
-    mask: from.mask,
+    mask: capability?.mask === true ? from.mask : [],
     // What would have been denied gets no credential.
     credential: deny.length === 0 ? (credentials[0] ?? null) : null,
     would: would(wouldDeny, wouldHold),

@@ -35,7 +35,8 @@ export interface TrustedKey {
 
 /** Files whose hash is of the JSON value (OPA: "structured documents"), not of the bytes. */
 function isStructured(name: string): boolean {
-  return name === ".manifest" || name === "data.json" || name.endsWith("/data.json");
+  const base = name.slice(name.lastIndexOf("/") + 1);
+  return base === ".manifest" || base === "data.json";
 }
 
 function hashFile(name: string, content: Uint8Array): string {

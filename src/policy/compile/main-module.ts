@@ -3,7 +3,7 @@
  * (`data.sidegate.policy[_]`) costs more per policy than the rule itself.
  *
  * Its own denials come first in importance: an operation that was not understood completely, and one that touches an authenticator,
- * are refused unless a policy allows exactly that by name. `not input.complete` also holds where the field is missing.
+ * are refused unless a policy allows exactly that by name. `not input.complete == true` also holds where the field is missing.
  * What a policy in observe mode says is reported and does not count; its `allow` grants nothing.
  */
 import type { PolicyModule } from "./modules.ts";
@@ -58,7 +58,7 @@ deny contains {"policy": "sidegate", "rule": {
 	"message": "The operation could not be understood completely.",
 	"advice": "Send it in a simpler form.",
 }} if {
-	not input.complete
+	not input.complete == true
 	not incomplete_allowed
 }
 
