@@ -1,0 +1,255 @@
+/**
+ * `make demo`: real, unchanged agents (Python's standard library, Node's fetch, curl) under Sidegate, and what an admin would want
+ * to see of them. Each scene is checked; the last line is `demo: ok` only when every one held.
+ */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { type Api, startApi } from "./api.ts";
+
+const HERE = import.meta.dirname;
+const ROOT = path.resolve(HERE, "../..");
+const SIDEGATE = path.join(ROOT, "bin/sidegate");
+const NODE = process.execPath;
+const LIMIT_MS = 60_000;
+
+const work = mkdtempSync(path.join(tmpdir(), "sidegate-demo-"));
+const policy = path.join(work, "policy");
+const desk = path.join(work, "desk");
+// In the working folder, as an agent of somebody would be: /tmp is a private one inside.
+const agents = path.join(desk, "agents");
+const state = path.join(work, "state");
+let failures = 0;
+let running: ChildProcess | null = null;
+
+function title(text: string): void {
+  console.log(`\n── ${text}`);
+}
+
+function check(what: string, held: boolean): void {
+  console.log(`   ${held ? "✓" : "✗"} ${what}`);
+  if (!held) failures++;
+}
+
+interface Ran {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs a command under Sidegate; `watch` sees what it prints, and may act. */
+function underSidegate(argv: readonly string[], watch: (out: string) => void = () => {}): Promise<Ran> {
+  const child = spawn(SIDEGATE, ["run", "--policy", policy, "--", ...argv], {
+    cwd: desk,
+    env: environment(),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  running = child;
+  let out = "";
+  let err = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    out += text;
+    watch(out);
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    err += text;
+  });
+  const late = setTimeout(() => child.kill("SIGTERM"), LIMIT_MS);
+  return new Promise((resolve) => {
+    child.on("close", (code) => {
+      clearTimeout(late);
+      running = null;
+      resolve({ code, out, err });
+    });
+  });
+}
+
+function environment(): NodeJS.ProcessEnv {
+  return { ...process.env, XDG_STATE_HOME: state, DEMO_HOST_PORT: String(api.httpPort), NO_COLOR: "1" };
+}
+
+/** A command line of ours, as an admin would type it. */
+function sidegate(...args: readonly string[]): Ran {
+  const ran = spawnSync(SIDEGATE, args, { cwd: desk, env: environment(), encoding: "utf8", timeout: LIMIT_MS });
+  return { code: ran.status, out: ran.stdout, err: ran.stderr };
+}
+
+function show(text: string, prefix = "   "): void {
+  for (const line of text.trimEnd().split("\n")) if (line !== "") console.log(`${prefix}${line}`);
+}
+
+function showRun({ out, err }: Ran): void {
+  show(err.replaceAll(/^sidegate: kept after.*\n/gm, ""));
+  show(out, "   │ ");
+}
+
+async function main(): Promise<void> {
+  console.log(
+    "A billing API runs on this machine. The agents below know nothing of Sidegate: no proxy variable, no certificate option.",
+  );
+
+  title("An agent at work: three clients, over HTTPS and HTTP");
+  const first = await underSidegate([
+    "sh",
+    "-c",
+    [
+      `python3 ${agents}/agent.py GET https://billing.test/v1/invoices/7`,
+      `${NODE} ${agents}/agent.mjs GET http://billing.test/v1/invoices/7`,
+      "curl -sS https://billing.test/v1/invoices/7",
+      `python3 ${agents}/agent.py DELETE https://billing.test/v1/invoices/7`,
+      "curl -sS -o /dev/null -w '%{http_code}\\n' https://billing.test/admin/keys",
+      "curl -sS https://elsewhere.test/ || true",
+    ].join("; "),
+  ]);
+  showRun(first);
+  check(
+    "reading an invoice is allowed: Python over HTTPS, Node over HTTP, curl over HTTPS",
+    first.out.match(/"invoice":7/g)?.length === 3,
+  );
+  check(
+    "TLS was read: the DELETE inside it was denied, with the policy's reason",
+    first.out.includes("403 no_deletes - Invoices are never deleted by an agent."),
+  );
+  check("what no policy allows is denied", /^403$/m.test(first.out));
+  check("a name that no target lists does not resolve", /Could not resolve host: elsewhere.test/.test(first.err));
+  check(
+    "nothing that was denied reached the API",
+    api.seen.length === 3 && api.seen.every((line) => line === "GET /v1/invoices/7"),
+  );
+  check("the command's own exit code is kept", first.code === 0);
+
+  title("The policy changes while the agent runs");
+  const rego = path.join(policy, "billing.rego");
+  const before = readFileSync(rego, "utf8");
+  let changed = false;
+  const second = await underSidegate(
+    [
+      "sh",
+      "-c",
+      `for i in $(seq 300); do s=$(curl -sS -o /dev/null -w '%{http_code}' https://billing.test/v1/invoices/7); echo $s; [ $s = 403 ] && exit 0; sleep 0.1; done; exit 1`,
+    ],
+    (out) => {
+      if (changed || !out.includes("200")) return;
+      changed = true;
+      writeFileSync(
+        rego,
+        `${before}\ndeny contains {"code": "closed", "message": "Billing is closed for today."} if input.action != "connect"\n`,
+      );
+    },
+  );
+  writeFileSync(rego, before);
+  show(
+    second.err
+      .split("\n")
+      .filter((line) => line.includes("takes the place") || line.includes("closed"))
+      .join("\n"),
+  );
+  check(
+    "the running agent was allowed before, and denied as soon as the new policy was in force",
+    second.code === 0 && /200/.test(second.out) && /403\n$/.test(second.out),
+  );
+
+  title("A hijacked agent tries to get out");
+  const third = await underSidegate(["python3", path.join(agents, "bypass.py")]);
+  show(third.out, "   │ ");
+  const attempts = third.out.trimEnd().split("\n");
+  check(
+    `all ${attempts.length} attempts died`,
+    attempts.length === 12 && attempts.every((line) => line.includes(": died")),
+  );
+
+  title("The record of it all");
+  const runs = [...first.err.matchAll(/^sidegate: run (\w+)/gm)].map((match) => match[1] ?? "");
+  const query = sidegate("audit", "query", "--run", runs[0] ?? "");
+  show(query.out);
+  const listed = sidegate("audit", "query", "--run", runs[0] ?? "", "--json").out;
+  const methods = [...listed.matchAll(/"method":"(\w+)"/g)].map((match) => match[1]);
+  check(
+    "each request of the first agent is on record, once: four GET, one DELETE",
+    methods.filter((m) => m === "GET").length === 4 && methods.filter((m) => m === "DELETE").length === 1,
+  );
+  const denied = listed.split("\n").find((line) => line.includes('"DELETE"')) ?? "";
+  const why = sidegate("why", /"id":"([a-z0-9]+-\d+)"/.exec(denied)?.[1] ?? "");
+  console.log("");
+  show(why.out);
+  check(
+    "sidegate why names the policy's line that denied the DELETE",
+    why.code === 0 && /billing\.rego:\d+/.test(why.out),
+  );
+  console.log("");
+  const verify = sidegate("audit", "verify");
+  show(verify.out);
+  check("the record is whole: chains, Merkle log and signed checkpoint verify", verify.code === 0);
+
+  title("Nothing is left behind");
+  check("no folder of a run", readdirSync(path.join(state, "sidegate", "runs")).length === 0);
+  check("no process", spawnSync("pgrep", ["-f", work]).status === 1);
+  const tables = spawnSync("nft", ["list", "tables"], {
+    encoding: "utf8",
+    env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
+  });
+  check("no rule of ours on this machine", !tables.stdout.includes("inet sidegate"));
+}
+
+function targets(started: Api): string {
+  const ca = started.caPem.replaceAll(/^(?=.)/gm, "      ");
+  return `# What the agent may know of. In the demo both live on loopback; endpoints says where.
+apiVersion: sidegate.dev/v1alpha1
+kind: EgressTarget
+metadata: {name: billing}
+spec:
+  hosts: [billing.test]
+  ports: [443]
+  protocol: http
+  endpoints: ["127.0.0.1:${started.httpsPort}"]
+  upstream:
+    ca: |
+${ca}
+---
+apiVersion: sidegate.dev/v1alpha1
+kind: EgressTarget
+metadata: {name: billing-plain}
+spec:
+  hosts: [billing.test]
+  ports: [80]
+  protocol: http
+  tls: none
+  endpoints: ["127.0.0.1:${started.httpPort}"]
+`;
+}
+
+const api = await startApi("billing.test");
+function cleanUp(): void {
+  rmSync(work, { recursive: true, force: true });
+}
+for (const [signal, code] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+] as const)
+  process.once(signal, () => {
+    console.log("\ndemo: stopped");
+    const child = running;
+    if (child === null) {
+      cleanUp();
+      process.exit(code);
+    }
+    child.once("close", () => {
+      cleanUp();
+      process.exit(code);
+    });
+    child.kill("SIGTERM");
+  });
+
+try {
+  for (const folder of [policy, state, desk]) mkdirSync(folder);
+  cpSync(path.join(HERE, "policy"), policy, { recursive: true });
+  cpSync(path.join(HERE, "agents"), agents, { recursive: true });
+  writeFileSync(path.join(policy, "targets.yaml"), targets(api));
+  await main();
+} finally {
+  await api.close();
+  cleanUp();
+}
+console.log(failures === 0 ? "\ndemo: ok" : `\ndemo: ${failures} checks failed`);
+process.exitCode = failures === 0 ? 0 : 1;
