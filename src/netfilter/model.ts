@@ -22,6 +22,8 @@ export interface RulesetOptions {
   readonly listenerUid: number | null;
   /** Ports on which new connections may come in. */
   readonly inbound: InboundPorts;
+  /** False where the kernel has no IPv6: nothing of it is then let through. */
+  readonly ipv6: boolean;
 }
 
 export type Protocol = "tcp" | "udp";
@@ -83,8 +85,12 @@ const TCP: Condition = { kind: "transport", protocols: ["tcp"] };
 /** The four chains, in the order in which a packet meets them. Throws RangeError on a uid or port that no kernel has. */
 export function ruleset(options: RulesetOptions): readonly Chain[] {
   check(options);
-  return [redirectChain(options), outputChain(options), exitChain(options), inputChain(options)];
+  const chains = [redirectChain(options), outputChain(options), exitChain(options), inputChain(options)];
+  return options.ipv6 ? chains : chains.map((chain) => ({ ...chain, rules: chain.rules.filter((r) => !needsIpv6(r)) }));
 }
+
+const needsIpv6 = ({ when }: Rule): boolean =>
+  when.some((c) => c.kind === "neighbour-discovery" || (c.kind === "flow-error" && c.family === 6));
 
 function redirectChain({ proxyUid }: RulesetOptions): Chain {
   const rules: Rule[] = [];

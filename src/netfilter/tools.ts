@@ -5,11 +5,13 @@
 import { spawnSync } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 
+export type IptablesFlavour = "iptables" | "iptables-legacy";
 export type ToolName =
   | "nft"
-  | "iptables-restore"
+  | `${IptablesFlavour}-restore`
+  | `${IptablesFlavour}-save`
   | "ip6tables-restore"
-  | "iptables-save"
+  | "ip6tables-legacy-restore"
   | "ip"
   | "unshare"
   | "setpriv";
@@ -17,22 +19,21 @@ export type ToolName =
 const PLACES = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin"] as const;
 
 /** Debian's and Alpine's package of each tool, for the message. */
-const PACKAGES: Record<ToolName, string> = {
+const PACKAGES: Partial<Record<ToolName, string>> = {
   nft: "nftables",
-  "iptables-restore": "iptables",
-  "ip6tables-restore": "iptables",
-  "iptables-save": "iptables",
   ip: "iproute2",
   unshare: "util-linux",
   setpriv: "util-linux",
 };
 
 const TIMEOUT_MS = 20_000;
+/** iptables-legacy wants one, and /run is read-only in our container. */
+const LOCK_FILE = "/dev/shm/sidegate-xtables.lock";
 
 export class ToolError extends Error {
-  readonly code: "tool_missing" | "tool_failed";
-  constructor(code: ToolError["code"], message: string) {
-    super(message);
+  readonly code: "tool_missing" | "tool_failed" | "not_ahead";
+  constructor(code: ToolError["code"], message: string, options?: ErrorOptions) {
+    super(message, options);
     this.name = "ToolError";
     this.code = code;
   }
@@ -58,7 +59,7 @@ export function requireTool(name: ToolName): string {
   if (path === null)
     throw new ToolError(
       "tool_missing",
-      `${name} is not installed (package ${PACKAGES[name]}): needed in ${PLACES.join(", ")}`,
+      `${name} is not installed (package ${PACKAGES[name] ?? "iptables"}); looked in ${PLACES.join(", ")}`,
     );
   return path;
 }
@@ -71,7 +72,7 @@ export function runTool(name: ToolName, args: readonly string[], input = ""): st
     encoding: "utf8",
     timeout: TIMEOUT_MS,
     maxBuffer: 16 * 1024 * 1024,
-    env: { PATH: PLACES.join(":"), LC_ALL: "C" },
+    env: { PATH: PLACES.join(":"), LC_ALL: "C", XTABLES_LOCKFILE: LOCK_FILE },
   });
   if (done.error !== undefined) throw new ToolError("tool_failed", `${path}: ${done.error.message}`);
   if (done.status !== 0) {
