@@ -22,7 +22,7 @@ export const TargetSpec = Type.Object(
       Type.Array(Type.String(), {
         maxItems: 64,
         description:
-          "Literal addresses or CIDR ranges that the agent may dial without a name. They are judged as the first of `hosts`.",
+          "Literal addresses or CIDR ranges that the agent may dial without a name. Such a connection's host is the address itself.",
       }),
     ),
     endpoints: Type.Optional(

@@ -249,6 +249,17 @@ describe("a target that answers with the upstream's addresses", () => {
     expect(short(to(r, "93.184.216.35"))).toBe("also.example also");
   });
 
+  test("keeps so many addresses: the one not seen for longest is forgotten and refused", () => {
+    const r = room([up]);
+    r.learn("up.example", ["93.184.216.34", "93.184.216.35"]);
+    for (let i = 0; i < 4_095; i++) {
+      r.learn("up.example", [`11.0.${i >> 8}.${i & 255}`]);
+      if (i === 100) expect(short(to(r, "93.184.216.35"))).toBe("up.example up");
+    }
+    expect(short(to(r, "93.184.216.34"))).toBe("target_unknown");
+    expect(short(to(r, "93.184.216.35"))).toBe("up.example up");
+  });
+
   test("learns no address that is forbidden, our own, synthetic or somebody's literal", () => {
     const r = room([up, target("lit", { addresses: ["93.184.216.0/24"] })], ["10.96.7.0/24"]);
     const bad = ["127.0.0.1", "169.254.169.254", "240.240.0.1", "10.96.7.1", "93.184.216.34", "x"];

@@ -38,7 +38,7 @@ export interface DestinationRoom extends Destinations {
 }
 
 const MAX_WILDCARD_LABEL = 48;
-/** Addresses learnt from upstream; a name whose addresses find no room is answered nothing. */
+/** Addresses learnt from upstream. The one not seen for longest is forgotten, and refused from then on. */
 const MAX_LEARNT = 4_096;
 /** Targets made up under observation, so that one name and port has one object. */
 const MAX_OBSERVED = 1_024;
@@ -49,7 +49,7 @@ const UNLISTED = /^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9]([a-z0-9-]{
 export function createDestinations(options: DestinationsOptions): DestinationRoom {
   const { synthetic, own, onProblems } = options;
   const maxLabel = options.maxWildcardLabel ?? MAX_WILDCARD_LABEL;
-  const learnt = new Map<string, string>();
+  const learnt = new Lru<string, string>(MAX_LEARNT);
   const unlisted = new Lru<string, Target>(MAX_OBSERVED);
   let table = buildTable([]);
   let observing = false;
@@ -117,9 +117,9 @@ export function createDestinations(options: DestinationsOptions): DestinationRoo
         if (address === null || isOwn(address) || kindOf(address).kind === "forbidden") continue;
         if (synthetic.nameAt(address) !== undefined || table.hasLiteral(address)) continue;
         const key = formatAddress(address);
-        const owner = learnt.get(key);
-        if (owner === undefined && learnt.size < MAX_LEARNT) learnt.set(key, host);
-        else if (owner !== host) continue;
+        const owner = learnt.get(key) ?? host;
+        if (owner !== host) continue;
+        learnt.set(key, host);
         alone.push(address);
       }
       return alone;
