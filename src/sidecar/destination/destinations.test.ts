@@ -252,10 +252,12 @@ describe("a target that answers with the upstream's addresses", () => {
   test("keeps so many addresses: the one not seen for longest is forgotten and refused", () => {
     const r = room([up]);
     r.learn("up.example", ["93.184.216.34", "93.184.216.35"]);
-    for (let i = 0; i < 4_095; i++) {
-      r.learn("up.example", [`11.0.${i >> 8}.${i & 255}`]);
-      if (i === 100) expect(short(to(r, "93.184.216.35"))).toBe("up.example up");
-    }
+    const learn = (from: number, until: number): void => {
+      for (let i = from; i < until; i++) r.learn("up.example", [`11.0.${i >> 8}.${i & 255}`]);
+    };
+    learn(0, 100);
+    expect(short(to(r, "93.184.216.35"))).toBe("up.example up");
+    learn(100, 4_095);
     expect(short(to(r, "93.184.216.34"))).toBe("target_unknown");
     expect(short(to(r, "93.184.216.35"))).toBe("up.example up");
   });

@@ -438,6 +438,18 @@ describe("THREATS N10: where a dial may lead", () => {
     expect(r.asked).toEqual([]);
   });
 
+  test("the same finding is told once a minute, however often the agent dials", () => {
+    const r = rig();
+    r.names.set("api.example", ["10.0.0.1"]);
+    r.names.set("b.example", ["10.0.0.1"]);
+    for (let i = 0; i < 50; i++) r.dial(request());
+    r.dial(request({ host: "b.example" }));
+    expect(r.findings.map((f) => f.host)).toEqual(["api.example", "b.example"]);
+    r.clock.pass(60_000);
+    r.dial(request());
+    expect(r.findings).toHaveLength(3);
+  });
+
   test("what a name may be answered with is judged the same way", () => {
     const r = rig();
     r.names.set("api.example", ["10.0.0.1", "93.184.216.34"]);

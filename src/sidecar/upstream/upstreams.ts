@@ -8,6 +8,7 @@ import type { CommitGate } from "#contract/record.ts";
 import type { Target } from "#contract/target.ts";
 import { type Address, type Endpoint, formatAddress, parseEndpoint, parsePlainAddress } from "#core/cidr.ts";
 import type { Clock } from "#core/clock.ts";
+import { Lru } from "#core/lru.ts";
 import type { Alarm } from "#core/wheel.ts";
 import type { LegEvents, LegFault } from "../seam/leg.ts";
 import type { Connector, ConnectTo, Dial, Outbound, Upstreams } from "../seam/stages.ts";
@@ -35,8 +36,13 @@ export interface UpstreamsOptions {
   /** For a target that says none: resolving, connecting and TLS together. */
   readonly connectMs: number;
   readonly pool?: PoolLimits;
+  /** Once a minute for the same one. */
   readonly onFinding: (finding: AddressFinding) => void;
 }
+
+/** An agent that dials again and again must not fill the record. */
+const FINDING_MS = 60_000;
+const MAX_FINDINGS = 256;
 
 export interface UpstreamRoom extends Upstreams {
   /** The addresses that a target's name may have now, for `answer: upstream`. Calls back once; empty: none. */
@@ -49,6 +55,7 @@ export function createUpstreams(options: UpstreamsOptions): UpstreamRoom {
   const { resolver, rules } = options;
   const pool = new Pool({ limits: options.pool ?? POOL_LIMITS, clock: options.clock, after: options.after });
   const versions = new Versions();
+  const told = new Lru<string, number>(MAX_FINDINGS);
   /** A lane dials with the same object again and again. */
   const keys = new WeakMap<Dial, string>();
 
@@ -61,11 +68,20 @@ export function createUpstreams(options: UpstreamsOptions): UpstreamRoom {
     return key;
   }
 
+  function report(finding: AddressFinding): void {
+    const key = `${finding.target} ${finding.host} ${finding.address} ${finding.what}`;
+    const now = options.clock.elapsedMs();
+    const toldAt = told.get(key);
+    if (toldAt !== undefined && now - toldAt < FINDING_MS) return;
+    told.set(key, now);
+    options.onFinding(finding);
+  }
+
   function judged(addresses: readonly Endpoint[], source: AddressSource, host: string, target: Target): Endpoint[] {
     return addresses.filter(({ address }) => {
       const what = refusedAddress(address, source, target.private === true, rules);
       if (what === null) return true;
-      options.onFinding({ target: target.name, host, address: formatAddress(address), what });
+      report({ target: target.name, host, address: formatAddress(address), what });
       return false;
     });
   }
