@@ -18,7 +18,7 @@ export function explainEvent(event: AuditEvent, explained: Explained | null): st
   add("verdict", verdictLine(event));
   add("happened", happened(event));
   for (const reason of reasonsOf(event)) add("rule", reason);
-  add("rule at", explained?.rule ?? null);
+  add("rule at", text(event.decision["rule"]) ?? explained?.rule ?? null);
   add("advice", text(event.decision["advice"]));
   add("policy", event.revision === null || event.revision === "" ? null : `revision ${event.revision}`);
   add("when", event.time);

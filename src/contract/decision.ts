@@ -27,6 +27,8 @@ export interface Decision {
   readonly advice: string;
   /** Policies that allowed, or the one whose denial counts. */
   readonly policies: readonly string[];
+  /** `file:line` of the rule whose denial counts; null where that is not known. */
+  readonly rule: string | null;
   readonly deny: readonly Reason[];
   readonly hold: readonly HoldRule[];
   readonly mask: readonly MaskRule[];

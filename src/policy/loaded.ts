@@ -42,7 +42,7 @@ export function loadPolicy(bundle: OpenBundle, options: LoadOptions): LoadedPoli
     if (fault instanceof TypeError) return { kind: "refused", code: "bundle_data", message: fault.message };
     throw fault;
   }
-  const { settings } = manifest.metadata;
+  const { settings, rules } = manifest.metadata;
   const profile = createProfile(manifest.revision, manifest.metadata);
   const read = new Lru<string, Decision>(READ_ENTRIES);
 
@@ -52,7 +52,7 @@ export function loadPolicy(bundle: OpenBundle, options: LoadOptions): LoadedPoli
     const { text } = evaluation;
     let decision = read.get(text);
     if (decision === undefined) {
-      decision = readDecision(text, settings);
+      decision = readDecision(text, settings, rules);
       if (text.length <= MAX_READ_CHARS) read.set(text, decision);
     }
     return { decision, pure: true };

@@ -10,6 +10,7 @@ import { DENIALS, type DenialCode } from "#contract/denial.ts";
 import type { Protocol } from "#contract/operation.ts";
 import type { Settings } from "#contract/policy-port.ts";
 import { quote } from "#core/json-text.ts";
+import type { RuleLocation } from "./manifest.ts";
 
 /** A person has so long, unless the policy says otherwise. */
 const DEFAULT_HOLD_MS = 15 * 60_000;
@@ -27,12 +28,12 @@ interface DenyRule extends Reason {
 /** Whose reading went wrong is always "the policy". */
 class Unreadable extends Error {}
 
-/** `result`: the evaluator's text, a result set `[{"result": …}]`. */
-export function readDecision(result: string, settings: Settings): Decision {
+/** `result`: the evaluator's text, a result set `[{"result": …}]`. `rules`: where the bundle's rules stand. */
+export function readDecision(result: string, settings: Settings, rules: readonly RuleLocation[] = []): Decision {
   try {
     const set = JSON.parse(result) as unknown;
     const first: unknown = Array.isArray(set) ? set[0] : undefined;
-    if (first === undefined) return decide(EMPTY, settings);
+    if (first === undefined) return decide(EMPTY, settings, rules);
     const decision = record(record(first)["result"]);
     return decide(
       {
@@ -46,6 +47,7 @@ export function readDecision(result: string, settings: Settings): Decision {
         protocol: readProtocol(decision["protocol"]),
       },
       settings,
+      rules,
     );
   } catch (fault) {
     if (fault instanceof Unreadable || fault instanceof SyntaxError)
@@ -63,6 +65,7 @@ export function faultDecision(code: DenialCode, why: string): Decision {
     message: why === "" ? message : `${message} (${why})`,
     advice,
     policies: [],
+    rule: null,
     deny: [{ policy: "sidegate", code, message }],
     hold: [],
     mask: [],
@@ -99,7 +102,7 @@ function ours(code: DenialCode): DenyRule {
   return { policy: "sidegate", code, message, advice, quiet: false, always: false };
 }
 
-function decide(from: Contributions, settings: Settings): Decision {
+function decide(from: Contributions, settings: Settings, rules: readonly RuleLocation[]): Decision {
   const deny = [...from.deny, ...from.observedDeny.filter((rule) => rule.always)];
   const capability = from.protocol === null ? undefined : capabilityOf(from.protocol);
   const credentials = [...new Set(from.credential)];
@@ -129,6 +132,7 @@ function decide(from: Contributions, settings: Settings): Decision {
     code: first?.code ?? "",
     message: first?.message ?? "",
     advice: first?.advice ?? "",
+    rule: first === undefined ? null : placeOf(first, rules),
     policies:
       first !== undefined ? [first.policy] : effect === "hold" ? from.hold.map((rule) => rule.policy) : from.allow,
     deny: counting.map(({ policy, code, message }) => ({ policy, code, message })),
@@ -139,6 +143,13 @@ function decide(from: Contributions, settings: Settings): Decision {
     would: would(wouldDeny, wouldHold),
     quiet: first !== undefined && counting.every((rule) => rule.quiet),
   });
+}
+
+/** By its code where that is a literal; else the policy's only rule that denies. */
+function placeOf({ policy, code }: DenyRule, rules: readonly RuleLocation[]): string | null {
+  const denying = rules.filter((rule) => rule.policy === policy && rule.rule === "deny");
+  const found = denying.find((rule) => rule.code === code) ?? (denying.length === 1 ? denying[0] : undefined);
+  return found === undefined ? null : `${found.file}:${found.line}`;
 }
 
 function byWeight(a: DenyRule, b: DenyRule): number {
@@ -173,6 +184,7 @@ function decisionText(d: Omit<Decision, "text">): string {
   let text = `"effect":"${d.effect}"`;
   if (d.code !== "") text += `,"code":${quote(d.code)},"message":${quote(d.message)}`;
   if (d.policies.length > 0) text += `,"policies":${JSON.stringify(d.policies)}`;
+  if (d.rule !== null) text += `,"rule":${quote(d.rule)}`;
   if (d.deny.length > 1) text += `,"deny":${JSON.stringify(d.deny)}`;
   if (d.hold.length > 0) text += `,"hold":${JSON.stringify(d.hold)}`;
   if (d.mask.length > 0) text += `,"mask":${JSON.stringify(d.mask)}`;

@@ -13,6 +13,7 @@ const ALLOW: Decision = {
   message: "",
   advice: "",
   policies: ["p"],
+  rule: null,
   deny: [],
   hold: [],
   mask: [],

@@ -83,6 +83,7 @@ const EMPTY_DECISION: Decision = Object.freeze({
   message: "",
   advice: "",
   policies: [],
+  rule: null,
   deny: [],
   hold: [],
   mask: [],
