@@ -16,6 +16,9 @@ export const CORE_START = '{"seq":';
 export const DETAIL_START = '{"d":';
 export const COMMIT_START = '{"c":';
 
+/** W3C Trace Context, section 3.2; later versions may be longer. */
+const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-[0-9a-f-]{1,64})?$/;
+
 const head = (seq: number, wallMs: number, kind: string): string => `${CORE_START}${seq},"t":${wallMs},"k":"${kind}"`;
 
 export function bootLine(seq: number, wallMs: number, boot: string, version: string, workload: Workload): string {
@@ -29,7 +32,8 @@ export function sessionLine(seq: number, wallMs: number, e: SessionEntry): strin
 /** `pre` and `decision` are members without braces; `dh` is the detail's hash. */
 export function opLine(seq: number, wallMs: number, e: OpEntry, pre: string, decision: string, dh: string): string {
   const parent = e.parent === null ? "" : `,"parent":${e.parent}`;
-  const trace = e.traceparent === null ? "" : `,"trace":${quote(e.traceparent)}`;
+  // The agent writes this header: only what has its form is taken.
+  const trace = e.traceparent === null || !TRACEPARENT.test(e.traceparent) ? "" : `,"trace":"${e.traceparent}"`;
   const body = e.body === null ? "" : `,"body":${quote(e.body)}`;
   return `${head(seq, wallMs, "op")},"s":${e.session},"phase":"${e.phase}"${parent},"protocol":"${e.protocol}","action":"${e.action}","complete":${e.complete},"verdict":"${e.verdict}","pre":{${pre}},"decision":{${decision}},"rev":${quote(e.revision)}${trace}${body},"dh":"${dh}"}\n`;
 }

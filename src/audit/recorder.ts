@@ -49,7 +49,7 @@ const EARLY_FLUSH = 256 * 1024;
 /** Kept for another try while the disk fails. Characters. */
 const MAX_KEPT = 4 * 1024 * 1024;
 /** A detail beyond this is left out, and its length said. Characters. */
-const MAX_DETAIL = 256 * 1024;
+const MAX_DETAIL = 128 * 1024;
 /** Who may wait for the collector at once. */
 const MAX_AWAITING = 65_536;
 const BUFFER_BYTES = 128 * 1024;
@@ -137,7 +137,9 @@ class SpoolRecorder implements Recorder {
   session(entry: SessionEntry): number {
     if (!this.#takes()) return 0;
     const seq = this.#next();
-    this.#core(sessionLine(seq, this.#now(), entry));
+    const target = entry.target === null ? null : redact(entry.target, "shape");
+    const host = entry.host === null ? null : redact(entry.host, "shape");
+    this.#core(sessionLine(seq, this.#now(), { ...entry, target, host }));
     return seq;
   }
 
@@ -161,7 +163,8 @@ class SpoolRecorder implements Recorder {
   }
 
   fold(entry: FoldEntry): void {
-    if (this.#takes()) this.#core(foldLine(this.#next(), this.#now(), entry));
+    if (!this.#takes()) return;
+    this.#core(foldLine(this.#next(), this.#now(), { ...entry, what: redact(entry.what, "shape") }));
   }
 
   note(kind: string, members: string): number {

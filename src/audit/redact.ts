@@ -4,24 +4,39 @@
  *
  * Errs towards redacting. What it cannot know (a password without a name beside it) is the lane's to leave out.
  */
+import { createNeedles } from "#core/needles.ts";
 
-/** One cheap pass over every record; nearly always false. Each alternative is the beginning of a pattern below. */
+/** Stands in every text that a pattern below can match. One cheap pass over every record; mostly false. */
+const mayHoldSecret = createNeedles(
+  [
+    "bearer basic authorization cookie passw passp passphrase pwd secret token credential signature key= sig= code=",
+    "apikey api_key api-key accesskey access_key access-key privatekey private_key private-key ://",
+    "eyj akia asia abia acca ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ xox sk- sk_live_ aiza glpat- npm_ -----begin",
+  ]
+    .join(" ")
+    .split(" "),
+);
+
+/** The second look: each alternative is the beginning of a pattern below. */
 const SUSPECT =
   /eyJ[\w-]{8}|A[KSBC][ICE]A[A-Z0-9]{12}|gh[pousr]_\w{16}|github_pat_|xox[abeoprs]-|sk-[\w-]{16}|sk_live_|AIza[\w-]{20}|glpat-|npm_\w{16}|-----BEGIN |[Bb]earer|BEARER|[Bb]asic[\s%+]|BASIC |[Aa]uthorization|[Cc]ookie|:\/\/[^/"\\\s?#:@]{0,128}:[^/"\\\s?#@]{1,128}@|[Pp]ass(?:word|wd|phrase)|PASS|[Pp]wd|[Ss]ecret|SECRET|[Tt]oken|TOKEN|[Aa]pi[-_]?[Kk]ey|API_?KEY|[Kk]ey=|[Ss]ignature|[?&]sig=|[?&]code=|[Cc]redential/;
 
-/** Names whose value is a secret: as a query or form parameter, a JSON member, an assignment in a text. Bounded: no long backtracking. */
+/** Ends of names whose value is a secret: a query or form parameter, a JSON member, an assignment in a text. No long backtracking. */
 const WORD =
   "(?:pass(?:word|wd|phrase)|pwd|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|signature|credential|authorization|cookie)";
-const NAME = `[\\w.-]{0,32}${WORD}[\\w.-]{0,32}`;
+const NAME = `${WORD}[\\w.-]{0,32}`;
 
 type Replacement = readonly [RegExp, string];
 
 /** Recognised by how they look, wherever they stand. */
 const SHAPES: readonly Replacement[] = [
   // RFC 7468: the whole block; in JSON text its line feeds are escapes.
-  [/-----BEGIN [A-Z0-9 ]{1,64}-----[^"]*?(?:-----END [A-Z0-9 ]{1,64}-----|(?="))/g, "[redacted:private-key]"],
+  [
+    /-----BEGIN [A-Z0-9 ]{1,64}-----(?:\\.|[^"\\])*?(?:-----END [A-Z0-9 ]{1,64}-----|(?=")|$)/g,
+    "[redacted:private-key]",
+  ],
   // RFC 7519 compact form: header.payload[.signature]
-  [/eyJ[\w-]{8,}(?:\.|%2E)[\w-]{4,}(?:(?:\.|%2E)[\w-]*)?/g, "[redacted:jwt]"],
+  [/(?:(?<![\w-])|(?<=%[0-9A-Fa-f]{2}))eyJ[\w-]{8,}(?:\.|%2E)[\w-]{4,}(?:(?:\.|%2E)[\w-]*)?/g, "[redacted:jwt]"],
   [/(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Z0-9])/g, "[redacted:aws-key]"],
   [/gh[pousr]_\w{16,}|github_pat_\w{16,}/g, "[redacted:github-token]"],
   [
@@ -37,13 +52,13 @@ const SHAPES: readonly Replacement[] = [
 /** Recognised by the name beside them. */
 const NAMED: readonly Replacement[] = [
   // "password":"…", also as the first of an array
-  [new RegExp(`("${NAME}"\\s{0,4}:\\s{0,4}\\[?)"(?!\\[redacted)(?:[^"\\\\]|\\\\.)+"`, "gi"), '$1"[redacted]"'],
-  [/("[\w.-]{0,32}(?:pass(?:word|wd|phrase)|pwd|secret)"\s{0,4}:\s{0,4})-?\d[\d.eE+-]*/gi, '$1"[redacted]"'],
+  [new RegExp(`(${NAME}"\\s{0,4}:\\s{0,4}\\[?)"(?!\\[redacted)(?:[^"\\\\]|\\\\.)+"`, "gi"), '$1"[redacted]"'],
+  [/((?:pass(?:word|wd|phrase)|pwd|secret)"\s{0,4}:\s{0,4})-?\d[\d.eE+-]*/gi, '$1"[redacted]"'],
   // the same in JSON that is itself inside a string: \"password\":\"…\"
-  [new RegExp(`(\\\\"${NAME}\\\\"\\s{0,4}:\\s{0,4}\\\\")(?!\\[redacted)(?:[^"\\\\]|\\\\[^"])+`, "gi"), "$1[redacted]"],
+  [new RegExp(`(${NAME}\\\\"\\s{0,4}:\\s{0,4}\\\\")(?!\\[redacted)(?:[^"\\\\]|\\\\[^"])+`, "gi"), "$1[redacted]"],
   // password=…, password: …, PASSWORD '…' (SQL)
-  [new RegExp(`\\b(${NAME}(?:=|%3D|:\\s{0,4}))(?!\\[redacted)[^&"\\\\\\s;,'[\\]{}]+`, "gi"), "$1[redacted]"],
-  [new RegExp(`\\b(${NAME}\\s{0,4}(?:=\\s{0,4})?')(?!\\[redacted)(?:[^'"\\\\]|''|\\\\[^"])+'`, "gi"), "$1[redacted]'"],
+  [new RegExp(`(${NAME}(?:=|%3D|%3A|:\\s{0,4}))(?!\\[redacted)[^&"\\\\\\s;,'[\\]{}]+`, "gi"), "$1[redacted]"],
+  [new RegExp(`(${NAME}\\s{0,4}(?:=\\s{0,4})?')(?!\\[redacted)(?:[^'"\\\\]|''|\\\\[^"])+'`, "gi"), "$1[redacted]'"],
   [/([?&](?:key|sig|code)=)(?!\[redacted)[^&"\\\s#]+/g, "$1[redacted]"],
 ];
 
@@ -52,7 +67,11 @@ const NAMED: readonly Replacement[] = [
  * `by`: in a record's core, names such as "credential" stand beside what is no secret, so there only shapes count.
  */
 export function redact(text: string, by: "shape" | "name"): string {
-  if (!SUSPECT.test(text)) return text;
+  return mayHoldSecret(text) && SUSPECT.test(text) ? replaceSecrets(text, by) : text;
+}
+
+/** As `redact`, without the first looks. */
+export function replaceSecrets(text: string, by: "shape" | "name"): string {
   let out = text;
   for (const [pattern, replacement] of SHAPES) out = out.replace(pattern, replacement);
   if (by === "name") for (const [pattern, replacement] of NAMED) out = out.replace(pattern, replacement);
