@@ -15,7 +15,8 @@ function profile(reads: readonly string[] | null): ReturnType<typeof createProfi
 }
 
 test("a path is read when it, something above it or something below it is", () => {
-  const { reads } = profile(["http.method", "http.headers", "run.user"]);
+  const known = profile(["http.method", "http.headers", "run.user"]);
+  const reads = (path: string): boolean => known.reads(path);
   for (const path of [
     "http",
     "http.method",
@@ -36,7 +37,8 @@ test("a policy that reads the whole input reads everything, and so does one of w
 });
 
 test("the answer does not change when it is asked for again", () => {
-  const { reads } = profile(["http.method"]);
+  const known = profile(["http.method"]);
+  const reads = (path: string): boolean => known.reads(path);
   for (let n = 0; n < 600; n++) reads(`http.x${n}`);
   expect([reads("http.x1"), reads("http.method"), reads("http.method")]).toEqual([false, true, true]);
 });

@@ -1,5 +1,5 @@
 import { gunzipSync, gzipSync } from "node:zlib";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { ArchiveError, readArchive, writeArchive } from "./tar.ts";
 
@@ -96,9 +96,9 @@ test("no bytes make it fail in another way than with its own error", () => {
       const changed = Buffer.from(tar);
       changed[at] = byte;
       try {
-        readArchive(gzipSync(changed, { level: 0 }));
+        return readArchive(gzipSync(changed, { level: 0 })).size <= 2;
       } catch (fault) {
-        expect(fault).toBeInstanceOf(ArchiveError);
+        return fault instanceof ArchiveError;
       }
     }),
     { numRuns: 300 },
