@@ -16,7 +16,7 @@ export function validate(request: AdmissionRequest, options: InjectionOptions): 
   if (violations === null)
     return { kind: "misdirected", reason: request.resource.resource, answer: misdirected(request) };
   if (violations.length === 0) return { kind: "allowed", reason: "", answer: allowed(request) };
-  const message = `sidegate's invariants of this pod are broken:\n${describeViolations(violations)}`;
+  const message = `sidegate refuses this:\n${describeViolations(violations)}`;
   return { kind: "denied", reason: violations[0]?.field ?? "", answer: denied(request, message) };
 }
 
