@@ -4,6 +4,7 @@
  */
 import { createSecureContext, getCACertificates, type SecureContext } from "node:tls";
 import { Lru } from "#core/lru.ts";
+import type { Resumable } from "./handshake.ts";
 
 /** `system`: the host's store. `bundled`: Node's copy of Mozilla's list. `default`: what Node was started with. */
 export type Roots = "system" | "bundled" | "default" | readonly string[];
@@ -21,7 +22,7 @@ export interface ServerKey {
 export class Contexts {
   readonly #roots: Roots;
   readonly #contexts = new Lru<string, { readonly context: SecureContext; readonly id: number }>(CONTEXTS);
-  readonly #sessions = new Lru<string, Buffer>(SESSIONS);
+  readonly #sessions = new Lru<string, Resumable>(SESSIONS);
   #ids = 0;
 
   constructor(roots: Roots) {
@@ -33,11 +34,11 @@ export class Contexts {
     return this.#entry(ca).context;
   }
 
-  session(key: ServerKey): Buffer | undefined {
+  session(key: ServerKey): Resumable | undefined {
     return this.#sessions.get(this.#name(key));
   }
 
-  keep(key: ServerKey, session: Buffer): void {
+  keep(key: ServerKey, session: Resumable): void {
     this.#sessions.set(this.#name(key), session);
   }
 

@@ -42,6 +42,14 @@ export function agentTlsFault(error: unknown): "tls-untrusted-by-agent" | "reset
   return DISTRUST.test(codeOf(error)) ? "tls-untrusted-by-agent" : "reset";
 }
 
+/** OpenSSL read something else than a TLS record: bytes that the peer sent before it could know that TLS starts. */
+const NOT_TLS =
+  /^ERR_SSL_(WRONG_VERSION_NUMBER|HTTP_REQUEST|HTTPS_PROXY_REQUEST|UNEXPECTED_MESSAGE|PACKET_LENGTH_TOO_LONG)$/;
+
+export function isPlaintext(error: unknown): boolean {
+  return NOT_TLS.test(codeOf(error));
+}
+
 function codeOf(error: unknown): string {
   if (typeof error !== "object" || error === null || !("code" in error)) return "";
   return typeof error.code === "string" ? error.code : "";

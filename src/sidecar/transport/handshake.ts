@@ -5,15 +5,18 @@
  * Fails closed: the upstream's certificate is always verified (no switch, and no variable of the environment, turns it off),
  * nothing below TLS 1.2 is spoken, and whatever is not understood ends the connection.
  */
+import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import { isIP } from "node:net";
 import { checkServerIdentity, connect, type SecureContext, TLSSocket } from "node:tls";
 import type { Wheel } from "#core/wheel.ts";
 import type { LegFault, Tls } from "../seam/leg.ts";
 import { Secured } from "./end-point.ts";
-import { agentTlsFault, socketFault, upstreamTlsFault } from "./faults.ts";
+import { agentTlsFault, isPlaintext, socketFault, upstreamTlsFault } from "./faults.ts";
 
 export type AgentTlsFault = "tls-untrusted-by-agent" | "reset" | "timeout";
+/** As `AgentTlsFault`, where TLS starts in-band. */
+export type InBandFault = AgentTlsFault | "plaintext-before-tls";
 
 /** The handshake's end: the socket that carries plaintext, or why there is none. On a fault the raw socket is the caller's to end. */
 export type Shaken<F> =
@@ -23,12 +26,14 @@ export type Shaken<F> =
 export interface Answering {
   readonly context: SecureContext;
   readonly alpn: readonly string[];
+  /** Plaintext went before: what is no TLS now was sent by someone who did not wait for our word. */
+  readonly inBand: boolean;
   readonly wheel: Wheel;
   readonly timeoutMs: number;
 }
 
 /** Answers the agent's handshake. `raw` is paused; what was read of it before stands in its read buffer. */
-export function answer(raw: Socket, how: Answering, then: (shaken: Shaken<AgentTlsFault>) => void): void {
+export function answer(raw: Socket, how: Answering, then: (shaken: Shaken<InBandFault>) => void): void {
   const socket = new TLSSocket(raw, {
     isServer: true,
     secureContext: how.context,
@@ -37,7 +42,8 @@ export function answer(raw: Socket, how: Answering, then: (shaken: Shaken<AgentT
   // Each renegotiation (TLS 1.2) costs the server a signature; no client of ours needs one.
   socket.disableRenegotiation();
   const done = once(then, how, { kind: "fault", fault: "timeout" });
-  const broken = (error: unknown): void => done({ kind: "fault", fault: agentTlsFault(error) });
+  const broken = (error: unknown): void =>
+    done({ kind: "fault", fault: how.inBand && isPlaintext(error) ? "plaintext-before-tls" : agentTlsFault(error) });
   socket.on("secure", () => {
     const sni = (socket as { readonly servername?: unknown }).servername;
     const name = typeof sni === "string" && sni !== "" ? sni : null;
@@ -50,14 +56,20 @@ export function answer(raw: Socket, how: Answering, then: (shaken: Shaken<AgentT
   socket.on("close", () => done({ kind: "fault", fault: "reset" }));
 }
 
+/** A session, and the certificate that was verified when it began: a resumed handshake does not show it again. */
+export interface Resumable {
+  readonly session: Buffer;
+  readonly certificate: X509Certificate | undefined;
+}
+
 export interface Verifying {
   readonly context: SecureContext;
   /** A DNS name, or an address literal: then without SNI, and the certificate must list the address. */
   readonly serverName: string;
   readonly alpn: readonly string[];
   /** From an earlier connection to the same server under the same roots. */
-  readonly session: Buffer | undefined;
-  readonly keepSession: (session: Buffer) => void;
+  readonly resume: Resumable | undefined;
+  readonly keep: (resumable: Resumable) => void;
   readonly wheel: Wheel;
   readonly timeoutMs: number;
 }
@@ -74,16 +86,15 @@ export function verify(raw: Socket, how: Verifying, then: (shaken: Shaken<LegFau
     checkServerIdentity: (_host, certificate) => checkServerIdentity(serverName, certificate),
     ...(isIP(serverName) === 0 ? { servername: serverName } : { host: serverName }),
     ...(how.alpn.length > 0 ? { ALPNProtocols: [...how.alpn] } : {}),
-    ...(how.session === undefined ? {} : { session: how.session }),
+    ...(how.resume === undefined ? {} : { session: how.resume.session }),
   });
-  socket.on("session", how.keepSession);
+  let certificate: X509Certificate | undefined;
+  // Node tells of sessions only after the certificate was verified.
+  socket.on("session", (session) => how.keep({ session, certificate }));
   socket.on("secureConnect", () => {
     if (!socket.authorized) return done({ kind: "fault", fault: "tls-bad-upstream" });
-    done({
-      kind: "secured",
-      socket,
-      tls: new Secured(socket, serverName, () => socket.getPeerX509Certificate()),
-    });
+    certificate = socket.isSessionReused() ? how.resume?.certificate : socket.getPeerX509Certificate();
+    done({ kind: "secured", socket, tls: new Secured(socket, serverName, () => certificate) });
   });
   socket.on("error", (error) => done({ kind: "fault", fault: upstreamTlsFault(error) }));
   socket.on("close", () => done({ kind: "fault", fault: "reset" }));

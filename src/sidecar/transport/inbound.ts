@@ -12,7 +12,7 @@ import type { Alarm } from "#core/wheel.ts";
 import type { Chunk, LegEvents, LegFault, Tls } from "../seam/leg.ts";
 import type { Inbound, Taken } from "../seam/stages.ts";
 import type { Permit } from "../seam/verdict.ts";
-import { type AgentTlsFault, answer } from "./handshake.ts";
+import { type AgentTlsFault, type Answering, answer, type InBandFault } from "./handshake.ts";
 import { LegStream } from "./leg-stream.ts";
 import { Wire, type WireOptions } from "./wire.ts";
 
@@ -94,7 +94,9 @@ export class InboundLeg implements Inbound {
   answerTls(context: SecureContext, alpn: readonly string[], then: (fault: AgentTlsFault | null) => void): void {
     const hello = this.#held.take();
     this.#wire.bytesIn -= hello.length;
-    this.#shake(context, alpn, hello, then);
+    this.#shake({ context, alpn, inBand: false }, hello, (fault) =>
+      then(fault === "plaintext-before-tls" ? "reset" : fault),
+    );
   }
 
   prepareTls(context: () => SecureContext): void {
@@ -102,10 +104,10 @@ export class InboundLeg implements Inbound {
   }
 
   startTls(alpn: readonly string[]): void {
-    const context = this.#context;
-    if (context === null || this.#wire.tls !== null) return this.#wire.failSoon("reset");
+    const context = this.#context === null || this.#wire.tls !== null ? null : this.#guard(this.#context);
+    if (context === null) return this.#wire.failSoon("reset");
     if (this.#held.length > 0 || !this.#wire.drainedIn) return this.#wire.failSoon("plaintext-before-tls");
-    this.#shake(context(), alpn, null, (fault) => {
+    this.#shake({ context, alpn, inBand: true }, null, (fault) => {
       const tls = this.#wire.tls;
       if (fault === null && tls !== null) this.#listener?.secured(tls);
     });
@@ -208,10 +210,9 @@ export class InboundLeg implements Inbound {
   }
 
   #shake(
-    context: SecureContext,
-    alpn: readonly string[],
+    how: Pick<Answering, "context" | "alpn" | "inBand">,
     first: Uint8Array<ArrayBuffer> | null,
-    then: (fault: AgentTlsFault | null) => void,
+    then: (fault: InBandFault | null) => void,
   ): void {
     const wire = this.#wire;
     if (wire.over) {
@@ -220,7 +221,7 @@ export class InboundLeg implements Inbound {
     }
     const { wheel, handshakeMs } = this.#options;
     const raw = wire.giveToTls(first === null ? null : bufferOver(first));
-    answer(raw, { context, alpn, wheel, timeoutMs: handshakeMs }, (shaken) => {
+    answer(raw, { ...how, wheel, timeoutMs: handshakeMs }, (shaken) => {
       if (shaken.kind === "secured" && !wire.over) wire.secure(shaken.socket, shaken.tls);
       else if (shaken.kind === "fault") wire.fail(shaken.fault);
       const fault = shaken.kind === "fault" ? shaken.fault : wire.over ? "reset" : null;

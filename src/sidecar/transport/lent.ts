@@ -120,8 +120,8 @@ export class Lent implements Chunk {
   }
 
   indexOf(byte: number, from: number): number {
-    const i = this.#bytes.indexOf(byte, from);
-    return i < this.length ? i : -1;
+    // Not in what lies behind the loan: it is up to 256 KiB, and another connection's.
+    return this.#bytes.subarray(0, this.length).indexOf(byte, from);
   }
 
   /** The buffer is longer than the loan: what lies behind belongs to another connection. */

@@ -12,7 +12,7 @@ import type { Chunk, LegEvents, LegFault, Tls } from "../seam/leg.ts";
 import type { ConnectTo, Outbound } from "../seam/stages.ts";
 import type { Permit } from "../seam/verdict.ts";
 import type { Contexts } from "./contexts.ts";
-import { verify } from "./handshake.ts";
+import { type Resumable, verify } from "./handshake.ts";
 import { LegStream } from "./leg-stream.ts";
 import { keep } from "./lent.ts";
 import { UpstreamQueue } from "./queue.ts";
@@ -62,7 +62,7 @@ export class OutboundLeg implements Outbound {
     raw.once("connect", () => this.#connected());
     this.#alarm = options.wheel.after(to.timeoutMs, () => this.#wire.fail("timeout"));
     raw.connect({ host: to.address, port: to.port });
-    if (to.tls === null) this.#wire.resume();
+    this.#wire.resume();
   }
 
   get tls(): Tls | null {
@@ -102,7 +102,7 @@ export class OutboundLeg implements Outbound {
   }
 
   resume(): void {
-    if (this.#ready || this.#to.tls === null) this.#wire.resume();
+    this.#wire.resume();
   }
 
   relisten(events: LegEvents): void {
@@ -196,8 +196,8 @@ export class OutboundLeg implements Outbound {
       context,
       serverName: tls.serverName,
       alpn: tls.alpn,
-      session: contexts.session(key),
-      keepSession: (session: Buffer) => contexts.keep(key, session),
+      resume: contexts.session(key),
+      keep: (resumable: Resumable) => contexts.keep(key, resumable),
       wheel,
       timeoutMs,
     };

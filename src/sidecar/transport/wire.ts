@@ -21,6 +21,8 @@ export interface WireOptions {
   readonly bug: (error: unknown) => void;
 }
 
+type Read = (n: number, buffer: Buffer) => true;
+
 /** A writer that goes on after `false` is a bug of ours; this much it may queue before the connection ends. */
 const QUEUE_MAX_BYTES = 16_777_216;
 
@@ -42,14 +44,12 @@ export class Wire {
   readonly raw: Socket;
   readonly options: WireOptions;
   #socket: Socket;
+  /** TLS has the raw socket, and has not finished its handshake: reading is its business, ours only the wish. */
+  #shaking = false;
   readonly #lent = new Lent();
   #gone: (() => void)[] | null = [];
 
-  private constructor(
-    raw: (lent: Lent, read: (n: number, buffer: Buffer) => true) => Socket,
-    options: WireOptions,
-    events: LegEvents,
-  ) {
+  private constructor(raw: (lent: Lent, read: Read) => Socket, options: WireOptions, events: LegEvents) {
     this.events = events;
     this.options = options;
     this.raw = raw(this.#lent, (n, buffer) => {
@@ -78,16 +78,16 @@ export class Wire {
 
   /** A connection yet to be made with `raw.connect`. `lends`: false where TLS is put on it at once. */
   static dialing(lends: boolean, options: WireOptions, events: LegEvents): Wire {
-    return new Wire(
-      (lent, read) =>
-        new Socket(lends ? lending(lent, read, { noDelay: true }) : { allowHalfOpen: true, noDelay: true }),
-      options,
-      events,
-    );
+    const bare = { allowHalfOpen: true, noDelay: true };
+    const make = (lent: Lent, read: Read): Socket => new Socket(lends ? lending(lent, read, bare) : bare);
+    const wire = new Wire(make, options, events);
+    wire.#shaking = !lends;
+    return wire;
   }
 
   /** The raw socket for a TLS engine to take over; `first` was read already and goes in front. Reading stops here for good. */
   giveToTls(first: Buffer | null): Socket {
+    this.#shaking = true;
     this.raw.pause();
     this.raw.removeAllListeners("data");
     if (first !== null && first.length > 0) this.raw.unshift(first);
@@ -97,6 +97,7 @@ export class Wire {
   /** TLS is established: payload goes through `socket` from now on. */
   secure(socket: TLSSocket, tls: Tls): void {
     this.#socket = socket;
+    this.#shaking = false;
     this.tls = tls;
     this.#lent.release();
     socket.pause();
@@ -140,13 +141,13 @@ export class Wire {
   pause(): void {
     if (this.paused) return;
     this.paused = true;
-    this.#socket.pause();
+    if (!this.#shaking) this.#socket.pause();
   }
 
   resume(): void {
     if (!this.paused || this.over) return;
     this.paused = false;
-    this.#socket.resume();
+    if (!this.#shaking) this.#socket.resume();
   }
 
   /** Delivers bytes that were read before, and counted then. */
@@ -232,10 +233,13 @@ export class Wire {
     socket.on("error", broken);
   }
 
+  /**
+   * Never the TLSSocket itself: we may be called from inside OpenSSL (a handshake that ends, data), and Node would free it there
+   * (a segmentation fault: seen on 26.10). It goes by itself when the raw socket has closed.
+   */
   #destroy(): void {
     if (this.raw.connecting) this.raw.destroy();
     else this.raw.resetAndDestroy();
-    if (this.#socket !== this.raw) this.#socket.destroy();
   }
 
   #closed(): void {
@@ -243,7 +247,6 @@ export class Wire {
     this.#lent.release();
     if (!this.over) {
       this.over = true;
-      if (this.#socket !== this.raw) this.#socket.destroy();
       if (!regular) this.events.failed("reset");
     }
     const gone = this.#gone;
@@ -263,7 +266,7 @@ export class Wire {
 }
 
 /** Options that @types/node does not know: a handle of Node's own, and no reading before we ask for it. */
-function lending(lent: Lent, read: (n: number, buffer: Buffer) => true, more: object): SocketConstructorOpts {
+function lending(lent: Lent, read: Read, more: object): SocketConstructorOpts {
   const options: SocketConstructorOpts & { readonly manualStart: true } = {
     allowHalfOpen: true,
     manualStart: true,
