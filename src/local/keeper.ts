@@ -140,5 +140,9 @@ function wayDown({ uid, gid, mode }: Identity): readonly string[] {
   const below =
     mode === "user" ? [requireTool("unshare"), "--user", `--map-user=${uid}`, `--map-group=${gid}`, "--"] : [];
   const drop = uid === 0 ? ["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"] : [];
-  return [...below, requireTool("setpriv"), "--no-new-privs", ...drop, "--"];
+  const groups = mode === "root" && maySetGroups() ? ["--clear-groups"] : [];
+  return [...below, requireTool("setpriv"), "--no-new-privs", ...groups, ...drop, "--"];
 }
+
+/** Not in a user namespace that was made without that right (user_namespaces(7)). */
+const maySetGroups = (): boolean => readFileSync("/proc/self/setgroups", "utf8").trim() === "allow";

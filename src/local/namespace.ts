@@ -4,10 +4,12 @@
  * by `stdio`, as often as it has to be started anew.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { requireTool } from "#netfilter/tools.ts";
-import type { Command, ExitStatus, FromKeeper, Identity, SocketName, ToKeeper } from "./protocol.ts";
-import { catchSignals } from "./signals.ts";
-import type { Furnished, View } from "./view.ts";
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { findTool, requireTool } from "#netfilter/tools.ts";
+import { FACT_FILES, howToOpen } from "./closed.ts";
+import { KeeperLink, type Namespace } from "./keeper-link.ts";
+import type { Identity } from "./protocol.ts";
 
 export interface NamespaceOptions {
   /** The keeper's program: a Node 26 and the entry file (cmd/run-inner). */
@@ -15,31 +17,53 @@ export interface NamespaceOptions {
   readonly entry: string;
   readonly uid: number;
   readonly gid: number;
+  /** `user`: by a user namespace. `root`: without one, for root only. Default: `user`, and for root `root` where that is refused. */
+  readonly mode?: Identity["mode"];
 }
 
-export type Sockets = { readonly [N in SocketName]: number | null };
+export type { Namespace, Sockets } from "./keeper-link.ts";
 
-export interface Namespace {
-  /** File descriptors of this process, listening; null where the kernel has no IPv6. */
-  readonly sockets: Sockets;
-  /** Builds what the command sees. Once, before `start`; the trust files must exist by now. */
-  furnish(view: View): Promise<Furnished>;
-  /**
-   * Runs the command to its end, and until nothing of it is left. Signals of this process are passed on to it meanwhile.
-   * stdin, stdout and stderr are this process's own.
-   */
-  start(command: Command): Promise<ExitStatus>;
-  /** Ends everything inside and closes the sockets. Idempotent. */
-  close(): void;
+export class NamespaceError extends Error {
+  /** `tools`: something is not installed. `closed`: the system does not permit it; the message has the line that does. */
+  readonly code: "tools" | "closed" | "failed";
+  constructor(code: NamespaceError["code"], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "NamespaceError";
+    this.code = code;
+  }
 }
 
-const OPEN_TIMEOUT_MS = 30_000;
-
+/** Throws NamespaceError. */
 export async function openNamespace(options: NamespaceOptions): Promise<Namespace> {
-  const identity: Identity = { uid: options.uid, gid: options.gid, mode: "user" };
-  const keeper = new Keeper(spawnKeeper(options, identity));
-  await keeper.open(identity);
-  return keeper;
+  checkTools();
+  const modes: readonly Identity["mode"][] =
+    options.mode !== undefined ? [options.mode] : options.uid === 0 ? ["user", "root"] : ["user"];
+  const faults: string[] = [];
+  for (const mode of modes) {
+    const identity: Identity = { uid: options.uid, gid: options.gid, mode };
+    const link = new KeeperLink(spawnKeeper(options, identity), identity, programFolders(options));
+    try {
+      await link.open();
+      return link;
+    } catch (fault) {
+      link.close();
+      faults.push((fault as Error).message);
+    }
+  }
+  const said = faults.join("; ");
+  const way = howToOpen({ said, ...readFacts() });
+  throw new NamespaceError(way === null ? "failed" : "closed", way === null ? said : `${way} (${said})`);
+}
+
+function checkTools(): void {
+  const needed = { unshare: "util-linux", setpriv: "util-linux", ip: "iproute2", nft: "nftables" } as const;
+  const missing = (["unshare", "setpriv", "ip", "nft"] as const).filter((name) => findTool(name) === null);
+  if (missing.length === 0) return;
+  const packages = [...new Set(missing.map((name) => needed[name]))].join(" ");
+  throw new NamespaceError(
+    "tools",
+    `${missing.join(", ")}: not installed; for example: sudo apt-get install ${packages}`,
+  );
 }
 
 function spawnKeeper({ node, entry }: NamespaceOptions, { mode }: Identity): ChildProcess {
@@ -47,6 +71,7 @@ function spawnKeeper({ node, entry }: NamespaceOptions, { mode }: Identity): Chi
   const kinds = ["--net", "--mount", "--propagation", "private", "--pid", "--ipc"];
   const program = [node, "--disable-warning=ExperimentalWarning", "--disable-sigusr1", entry];
   const make = [requireTool("unshare"), ...user, ...kinds, "--fork", "--kill-child=SIGKILL", "--", ...program];
+  // Should we be killed, so is unshare, and with it PID 1 and all that is inside.
   const args = ["--pdeathsig", "KILL", "--", ...make];
   return spawn(requireTool("setpriv"), args, {
     // 2 is for what unshare and the keeper have to say; the command's own stderr travels as 4.
@@ -55,103 +80,21 @@ function spawnKeeper({ node, entry }: NamespaceOptions, { mode }: Identity): Chi
   });
 }
 
-interface Handle {
-  readonly fd: number;
-  close(): void;
+/** Our own program, which the next run would start: never writable, even where it lies in the working folder. */
+function programFolders({ node, entry }: NamespaceOptions): readonly string[] {
+  const folder = path.dirname(entry);
+  const beside = ["src", "bin", "node_modules"].map((name) => path.join(path.dirname(folder), name));
+  return [node, folder, ...beside].filter((each) => existsSync(each));
 }
 
-class Keeper implements Namespace {
-  readonly #process: ChildProcess;
-  readonly #handles = new Map<SocketName, Handle>();
-  #settle: { readonly resolve: (m: FromKeeper) => void; readonly reject: (e: Error) => void } | null = null;
-  #stderr = "";
-  #gone = false;
-  readonly #exited: Promise<void>;
-
-  constructor(child: ChildProcess) {
-    this.#process = child;
-    child.on("message", (message, handle) => this.#received(message as FromKeeper, handle));
-    this.#exited = new Promise((resolve) => child.once("exit", () => resolve()));
-    child.once("error", (e) => this.#ended(e.message));
-    child.once("close", (code, signal) => this.#ended(this.#stderr.trim() || `ended early (${signal ?? code})`));
-    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      this.#stderr = (this.#stderr + text).slice(-4096);
-    });
-  }
-
-  get sockets(): Sockets {
-    const fd = (name: SocketName): number | null => this.#handles.get(name)?.fd ?? null;
-    return {
-      tcp4: fd("tcp4"),
-      tcp6: fd("tcp6"),
-      dnsUdp4: fd("dnsUdp4"),
-      dnsUdp6: fd("dnsUdp6"),
-      dnsTcp4: fd("dnsTcp4"),
-      dnsTcp6: fd("dnsTcp6"),
-    };
-  }
-
-  async open(identity: Identity): Promise<void> {
-    const timer = setTimeout(() => this.#ended("did not open in time"), OPEN_TIMEOUT_MS);
-    try {
-      await this.#ask({ kind: "open", identity });
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  async furnish(view: View): Promise<Furnished> {
-    const answer = await this.#ask({ kind: "furnish", view });
-    if (answer.kind !== "furnished") throw new Error(`unexpected answer: ${answer.kind}`);
-    return answer.furnished;
-  }
-
-  async start(command: Command): Promise<ExitStatus> {
-    const release = catchSignals(
-      (signal, total, sent) => this.#send({ kind: "signal", signal, total }, sent),
-      (signal) => process.kill(process.pid, signal),
-    );
-    try {
-      const answer = await this.#ask({ kind: "start", command });
-      if (answer.kind !== "exit") throw new Error(`unexpected answer: ${answer.kind}`);
-      await this.#exited;
-      return answer.status;
-    } finally {
-      release();
-    }
-  }
-
-  close(): void {
-    if (!this.#gone) this.#process.kill("SIGKILL");
-    for (const handle of this.#handles.values()) handle.close();
-    this.#handles.clear();
-  }
-
-  #send(message: ToKeeper, sent: () => void = () => undefined): void {
-    if (this.#process.connected) this.#process.send(message, sent);
-    else sent();
-  }
-
-  #ask(message: ToKeeper): Promise<FromKeeper> {
-    return new Promise((resolve, reject) => {
-      this.#settle = { resolve, reject };
-      if (this.#gone) this.#ended("is gone");
-      else this.#send(message);
-    });
-  }
-
-  #received(message: FromKeeper, handle: unknown): void {
-    if (message.kind === "socket") this.#handles.set(message.name, handle as Handle);
-    else if (message.kind === "failed") this.#ended(message.message);
-    else {
-      this.#settle?.resolve(message);
-      this.#settle = null;
-    }
-  }
-
-  #ended(why: string): void {
-    this.#gone = true;
-    this.#settle?.reject(new Error(`the namespace ${why}`));
-    this.#settle = null;
-  }
+function readFacts(): {
+  [F in keyof typeof FACT_FILES]: string | null;
+} & { inContainer: boolean } {
+  const read = (file: string): string | null => (existsSync(file) ? readFileSync(file, "utf8").trim() : null);
+  return {
+    unprivilegedUsernsClone: read(FACT_FILES.unprivilegedUsernsClone),
+    apparmorRestrict: read(FACT_FILES.apparmorRestrict),
+    maxUserNamespaces: read(FACT_FILES.maxUserNamespaces),
+    inContainer: existsSync("/.dockerenv") || existsSync("/run/.containerenv"),
+  };
 }

@@ -11,6 +11,7 @@ const namespace = await openNamespace({
   entry: new URL("../../cmd/run-inner.ts", import.meta.url).pathname,
   uid: process.getuid?.() ?? 0,
   gid: process.getgid?.() ?? 0,
+  ...(process.env["DEMO_MODE"] === "root" ? { mode: "root" as const } : {}),
 });
 console.error(namespace.sockets);
 for (const fd of [namespace.sockets.tcp4, namespace.sockets.tcp6])
