@@ -109,8 +109,8 @@ export class Lease implements Upstream, LegEvents {
     else if (!reusable || this.#halfClosed || !this.#owner.keep()) outbound.release(false);
   }
 
-  /** Called by the dial: `outbound` is open and from now on this lease's. */
-  connected(outbound: Outbound): void {
+  /** Called by the dial: `outbound` is open and from now on this lease's. `early`: what the server said before it was. */
+  connected(outbound: Outbound, early: Chunk | null): void {
     if (this.#over) return outbound.reset();
     this.#outbound = outbound;
     outbound.relisten(this);
@@ -121,6 +121,7 @@ export class Lease implements Upstream, LegEvents {
     if (queue !== null) for (const { permit, bytes } of queue) taken = outbound.write(permit, bytes);
     if (this.#ending) outbound.end();
     this.#events.opened();
+    if (early !== null) this.data(early);
     // When the connection did not take it all, its own `drained` follows.
     if (this.#full && taken && !this.#over) this.#events.drained();
   }

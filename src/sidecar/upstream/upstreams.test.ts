@@ -10,7 +10,8 @@ import type { Permit } from "../seam/verdict.ts";
 import type { AddressRules } from "./address-rules.ts";
 import type { PoolLimits } from "./pool.ts";
 import type { Resolution } from "./resolve.ts";
-import { type AddressFinding, createUpstreams, type UpstreamRoom } from "./upstreams.ts";
+import { createUpstreams, type UpstreamRoom } from "./upstreams.ts";
+import type { AddressFinding } from "./way.ts";
 
 const PERMIT = { kind: "permit", scope: "ask", seq: 1 } as unknown as Permit<"ask">;
 const GATE: CommitGate = { clean: true, committed: (then) => then(true) };
