@@ -18,7 +18,11 @@ interface Report {
     readonly name: string;
     readonly status: string;
     readonly message: string;
-    readonly assertionResults: readonly { readonly status: string; readonly fullName: string; readonly meta?: { readonly reason?: string } }[];
+    readonly assertionResults: readonly {
+      readonly status: string;
+      readonly fullName: string;
+      readonly meta?: { readonly reason?: string };
+    }[];
   }[];
 }
 
@@ -34,7 +38,19 @@ const skipped: string[] = [];
 for (const project of projects) {
   console.log(`\n== ${project}`);
   const file = path.join(out, `${project}.json`);
-  const run = spawnSync(process.execPath, ["node_modules/vitest/vitest.mjs", "run", "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${file}`], { stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, NO_COLOR: "1" } });
+  const run = spawnSync(
+    process.execPath,
+    [
+      "node_modules/vitest/vitest.mjs",
+      "run",
+      "--project",
+      project,
+      "--reporter=default",
+      "--reporter=json",
+      `--outputFile.json=${file}`,
+    ],
+    { stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, NO_COLOR: "1" } },
+  );
   let report: Report;
   try {
     report = JSON.parse(readFileSync(file, "utf8")) as Report;
@@ -46,13 +62,16 @@ for (const project of projects) {
   passed += report.numPassedTests;
   failed += report.numFailedTests;
   // A file that does not load, or a process that died, has no failed test of its own.
-  const broken = report.testResults.filter((r) => r.status === "failed" && r.assertionResults.every((a) => a.status !== "failed"));
+  const broken = report.testResults.filter(
+    (r) => r.status === "failed" && r.assertionResults.every((a) => a.status !== "failed"),
+  );
   for (const { name, message } of broken) console.error(`${name}: ${message}`);
   failed += broken.length;
   if (run.status !== 0 && report.numFailedTests === 0 && broken.length === 0) failed++;
   for (const result of report.testResults)
     for (const test of result.assertionResults)
-      if (test.status === "pending" || test.status === "skipped" || test.status === "todo") skipped.push(`${path.relative(process.cwd(), result.name)}: ${test.fullName}`);
+      if (test.status === "pending" || test.status === "skipped" || test.status === "todo")
+        skipped.push(`${path.relative(process.cwd(), result.name)}: ${test.fullName}`);
 }
 rmSync(out, { recursive: true, force: true });
 

@@ -7,8 +7,7 @@
  * Policy input and cache key = preamble + facts; the record's `op` = all three.
  */
 import { type Static, Type } from "typebox";
-
-export const OPERATION_VERSION = 1;
+import { OPERATION_VERSION } from "./version.ts";
 
 /** No further fields: a policy that reads a misspelt one must not compile. */
 const strict = { additionalProperties: false } as const;

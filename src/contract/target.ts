@@ -108,5 +108,3 @@ export type EgressTarget = Static<typeof EgressTarget>;
 export interface Target extends TargetSpec {
   readonly name: string;
 }
-
-export const LIMITS = { headerMs: 10_000, idleMs: 300_000, totalMs: 0, connectMs: 5_000 } as const;

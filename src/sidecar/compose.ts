@@ -7,10 +7,10 @@ import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
 import path from "node:path";
 import { type AuditFigures, openAudit, parseCollector } from "#audit/open.ts";
+import { LIMITS } from "#contract/limits.ts";
 import { CAPTURE_PORT, DNS_PORT, SYNTHETIC } from "#contract/names.ts";
 import type { BundleSource } from "#contract/policy-port.ts";
 import type { Workload } from "#contract/record.ts";
-import { LIMITS } from "#contract/target.ts";
 import { trustPaths } from "#contract/trust-environment.ts";
 import { type Cidr, parseAddress, parseCidr } from "#core/cidr.ts";
 import type { Clock } from "#core/clock.ts";
@@ -197,7 +197,7 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
   const inForce = (loaded: NonNullable<RunningHolder["current"]>): void => {
     destinations.update(loaded.targets, loaded.settings.mode === "observe");
     upstreams.update(loaded.targets);
-    connections.revised();
+    connections.revised(loaded.targets);
   };
   policy.onChange(inForce);
   if (policy.current !== null) inForce(policy.current);

@@ -6,6 +6,7 @@
  */
 
 import type { CommitGate } from "#contract/record.ts";
+import type { Target } from "#contract/target.ts";
 import type { Wheel } from "#core/wheel.ts";
 import type { ConnectionJudge } from "./judge/judge.ts";
 import type { Lane, Peer, Ports, Session } from "./seam/lane.ts";
@@ -33,11 +34,14 @@ export interface OpenConnection {
 export interface OpenConnections {
   readonly size: number;
   add(leg: Inbound, judge: ConnectionJudge): OpenConnection;
-  /** Another bundle is in force: asks `connect` again for each, and tells the sessions that go on. */
-  revised(): void;
+  /** Another bundle is in force: asks `connect` again for each, and tells the sessions that go on. One whose target changed is drained. */
+  revised(targets: readonly Target[]): void;
   /** Sessions finish what is under way. Resolves when none is left, or when `limitMs` has passed (then the rest is reset). */
   drain(limitMs: number): Promise<void>;
 }
+
+/** What a session may still need after its target changed. */
+const CHANGED_MS = 2_000;
 
 export function createConnections(options: ConnectionsOptions): OpenConnections {
   const open = new Set<Tracked>();
@@ -59,8 +63,9 @@ export function createConnections(options: ConnectionsOptions): OpenConnections 
       if (draining) tracked.end("draining");
       return tracked;
     },
-    revised() {
-      for (const tracked of open) tracked.revised();
+    revised(targets) {
+      const specs = new Map(targets.map((target) => [target.name, JSON.stringify(target)]));
+      for (const tracked of open) tracked.revised(specs);
     },
     async drain(limitMs) {
       draining = true;
@@ -86,6 +91,7 @@ class Tracked implements OpenConnection {
   readonly #judge: ConnectionJudge;
   #session: Session | null = null;
   #connect: Permit<"connect"> | null = null;
+  #target: Target | null = null;
   #why = "closed";
   #over = false;
 
@@ -97,6 +103,7 @@ class Tracked implements OpenConnection {
 
   open(lane: Lane, peer: Peer, connect: Permit<"connect">): void {
     this.#connect = connect;
+    this.#target = peer.target;
     const session = this.#guard("open", () => lane.open(this.#ports(lane, peer, connect), null));
     if (session === null) return;
     this.#session = session;
@@ -120,11 +127,23 @@ class Tracked implements OpenConnection {
     this.#why = fault;
   }
 
-  revised(): void {
+  revised(specs: ReadonlyMap<string, string>): void {
     if (this.#session === null) return;
     const refusal = this.#guard("again", () => this.#judge.again());
-    if (refusal !== null) this.end("revoked");
-    else this.#guard("revised", () => this.#session?.revised());
+    if (refusal !== null) {
+      this.end("revoked");
+      return;
+    }
+    this.#guard("revised", () => this.#session?.revised());
+    // The session dials by what its target said when it began: it finishes what is under way, and the agent connects anew.
+    if (
+      this.#target === null ||
+      this.#target.name === "" ||
+      specs.get(this.#target.name) === JSON.stringify(this.#target)
+    )
+      return;
+    this.drain();
+    this.#options.wheel.after(CHANGED_MS, () => this.end("target-changed"));
   }
 
   drain(): void {

@@ -14,12 +14,12 @@ export function recordLookups(judges: Judges, metrics: SidecarMetrics): Lookups 
   let judge: ConnectionJudge | null = null;
   function seen({ name, type, answer }: QuerySeen): void {
     metrics.dns.with(answer).add(1);
-    if (answer !== "nxdomain") return;
+    if (answer !== "nxdomain" && answer !== "refused") return;
     judge ??= judges.open(
       { client: "", destination: "dns", target: null, host: "dns", port: 53 },
       { host: "dns", port: 53, target: null },
     );
-    judge.refuse("target_unknown", "", {
+    judge.refuse(answer === "refused" ? "protocol_unsupported" : "target_unknown", "", {
       protocol: "dns",
       action: "read",
       phase: "ask",

@@ -8,7 +8,8 @@
  * the type of the stage before. Every way out that is not the next stage is a refusal with a record.
  */
 import type { DenialCode } from "#contract/denial.ts";
-import { LIMITS, type Target } from "#contract/target.ts";
+import { LIMITS } from "#contract/limits.ts";
+import type { Target } from "#contract/target.ts";
 import { quote } from "#core/json-text.ts";
 import type { OpenConnections } from "./connections.ts";
 import { hidesName } from "./detect/client-hello.ts";

@@ -9,7 +9,7 @@ import { hash } from "node:crypto";
 import { capabilityOf } from "#contract/capabilities.ts";
 import type { Decision } from "#contract/decision.ts";
 import { DENIALS, type Denial, type DenialCode } from "#contract/denial.ts";
-import { OPERATION_VERSION } from "#contract/operation.ts";
+import { OPERATION_VERSION } from "#contract/version.ts";
 import type { LoadedPolicy, PolicyHolder, Profile } from "#contract/policy-port.ts";
 import type { Recorder, SessionEntry } from "#contract/record.ts";
 import type { Target } from "#contract/target.ts";
