@@ -143,7 +143,9 @@ export async function closeDoors(): Promise<void> {
   if (bugs.length > 0) throw bugs[0];
 }
 
+/** All that comes until the other side ends; starts a socket that was paused. */
 export function received(socket: net.Socket): Promise<Buffer> {
+  socket.resume();
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     socket.on("data", (bytes: Buffer) => chunks.push(bytes));

@@ -180,6 +180,30 @@ describe("an agent that speaks TLS", () => {
   });
 });
 
+test("a leg may be reset from inside its handshake, or its data, without harm to the process", async () => {
+  for (const where of ["handshake", "data"] as const)
+    for (let i = 0; i < 20; i++) {
+      const client = connect();
+      const left = closed(client);
+      client.write("ping");
+      const { leg } = await door.next();
+      leg.peek(
+        { maxBytes: 16_384, timeoutMs: 5_000 },
+        (head) => head.length > 43,
+        () => {
+          leg.answerTls(leaves.contextFor(NAME), [], () => {
+            if (where === "handshake") return leg.reset();
+            const nothing = (): void => {};
+            const listener = { opened: nothing, drained: nothing, secured: nothing, ended: nothing, failed: nothing };
+            leg.listen({ ...listener, data: () => leg.reset() });
+          });
+        },
+      );
+      await left;
+    }
+  expect(door.capture.connections).toBe(0);
+});
+
 describe("TLS that starts in-band", () => {
   async function opened(): Promise<{ readonly socket: net.Socket; readonly leg: Inbound; readonly lane: Recording }> {
     const socket = net.connect(door.port, "127.0.0.1");

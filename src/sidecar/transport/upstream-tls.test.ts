@@ -187,6 +187,32 @@ describe("TLS to an upstream", () => {
   );
 });
 
+describe("a leg that is reset from inside an event of its TLS", () => {
+  // Node frees OpenSSL's state at once when the TLS socket itself is destroyed there: a segmentation fault of the process.
+  test.each(["opened", "data", "ended"] as const)("is gone without harm (%s)", async (event) => {
+    const port = await server({}, (socket) => socket.end("hello"));
+    for (let i = 0; i < 20; i++) {
+      const events = new Recording();
+      let leg: Outbound | null = null;
+      const gone = new Promise<void>((resolve) => {
+        const reset = (): void => {
+          leg?.reset();
+          resolve();
+        };
+        const nothing = (): void => {};
+        const listener = { opened: nothing, data: nothing, drained: nothing, secured: nothing, ended: nothing };
+        const tls = { serverName: NAME, ca: null, alpn: [] };
+        const to = { address: "127.0.0.1", port, timeoutMs: 5_000, tls };
+        const failed = (fault: string): void => events.failed(fault as "reset");
+        leg = transport.connect(to, new Gate(), { ...listener, failed, [event]: reset });
+        leg.write(permit, Buffer.alloc(100_000));
+      });
+      await gone;
+      expect(events.events).toEqual([]);
+    }
+  });
+});
+
 describe("TLS that starts in-band", () => {
   test("verifies the upstream like any other", async () => {
     const port = await upgrading(good);
