@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# `make smoke-node`: a pod that `sidegate inject` has patched runs on a real node: its requests are captured, judged and on record.
+# Builds the node from Go modules where it is not in the cache, needs root, and leaves nothing behind. Last line: `smoke-node: ok`.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+[ "$(id -u)" = 0 ] || { echo "smoke-node: needs root (a node's namespaces, mounts and rules)" >&2; exit 77; }
+for step in deps build images; do bash "test/e2e/cluster/$step.sh"; done
+source test/e2e/cluster/env.sh
+node=node_modules/.bin/node
+work=$(mktemp -d)
+finish() { bash test/e2e/cluster/down.sh; rm -rf "$work"; }
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+failures=0
+# check WHAT PATTERN COMMAND...: the command's output (both streams) has to match.
+check() {
+  local what=$1 pattern=$2 out; shift 2
+  out=$("$@" 2>&1) || true
+  if grep -qE -- "$pattern" <<<"$out"; then echo "ok      $what"; else
+    failures=$((failures + 1)); printf 'FAILED  %s\n        expected /%s/, got: %s\n' "$what" "$pattern" "${out:0:2000}"
+  fi
+}
+
+bash test/e2e/cluster/up.sh
+source test/e2e/cluster/env.sh
+
+# 1. The policy: two targets, signed with a key of this run.
+mkdir "$work/policy"; cp test/e2e/smoke/*.rego "$work/policy/"
+target() { # NAME PORT TLS
+  printf -- '---\napiVersion: sidegate.dev/v1alpha1\nkind: EgressTarget\nmetadata: {name: %s}\nspec:\n' "$1"
+  printf '  hosts: [api.default.svc.cluster.local]\n  ports: [%s]\n  protocol: http\n  private: true\n  tls: %s\n' "$2" "$3"
+  [ "$3" = none ] || { printf '  upstream:\n    ca: |\n'; sed 's/^/      /' "$PKI/ca.crt"; }
+}
+{ target api 443 inspect; target api-plain 80 none; } >"$work/policy/targets.yaml"
+opa=$($node --disable-warning=ExperimentalWarning tools/opa/ensure.ts)
+$node --disable-warning=ExperimentalWarning test/e2e/smoke/bundle.ts "$work/policy" "$work" "$opa"
+
+# 2. Collector and upstream, each with a certificate of the cluster's authority.
+certificate() { # NAMESPACE NAME DNS
+  openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$work/tls.key" -subj "/CN=$2" -out "$work/csr" 2>/dev/null
+  openssl x509 -req -in "$work/csr" -CA "$PKI/ca.crt" -CAkey "$PKI/ca.key" -days 2 \
+    -extfile <(echo "subjectAltName=DNS:$3") -out "$work/tls.crt" 2>/dev/null
+  kubectl -n "$1" create secret tls "$2" --cert "$work/tls.crt" --key "$work/tls.key" >/dev/null
+}
+kubectl create namespace sidegate >/dev/null
+certificate sidegate collector-tls collector.sidegate.svc.cluster.local
+certificate default api-tls api.default.svc.cluster.local
+kubectl get --raw /openid/v1/jwks >"$work/jwks.json"
+kubectl -n sidegate create configmap token-keys --from-file "$work/jwks.json" >/dev/null
+kubectl create configmap policy --from-file "$work/bundle.tar.gz" >/dev/null
+kubectl apply -f "$repository/test/e2e/smoke/collector.yaml" -f "$repository/test/e2e/smoke/api.yaml" >/dev/null
+kubectl -n sidegate wait --for=condition=Ready pod/collector --timeout=60s >/dev/null
+kubectl wait --for=condition=Ready pod/api --timeout=60s >/dev/null
+
+# 3. The sample agent, injected on this machine.
+inject() {
+  $node --disable-warning=ExperimentalWarning cmd/sidegate/main.ts inject -f - --image sidegate.local/sidegate-proxy:1 --cluster e2e \
+    --collector https://collector.sidegate.svc.cluster.local:8443 --collector-ca "$PKI/ca.crt" \
+    --bundle-config-map policy --bundle-key "$work/key.pem" --resolver "$DNS_IP" "$@"
+}
+inject <test/e2e/smoke/agent.yaml | kubectl apply -f - >/dev/null
+start=$SECONDS
+if ! kubectl wait --for=condition=Ready pod/agent --timeout=90s >/dev/null; then
+  kubectl describe pod agent | tail -30
+  for c in sidegate-init sidegate prepare; do echo "--- $c"; kubectl logs agent -c $c | tail -40; done
+  exit 1
+fi
+echo "agent ready after $((SECONDS - start))s"
+
+# 4. What an agent sees.
+agent() { kubectl exec agent -c app -- "$@"; }
+http() { agent curl -sS --max-time 10 -w '\n%{http_code}' "$@"; }
+api=api.default.svc.cluster.local
+check "a read is allowed" "http GET /v1/items/7" http "http://$api/v1/items/7"
+check "a read over TLS is allowed, and our authority trusted" "https GET /v1/items/8" http "https://$api/v1/items/8"
+check "the certificate that the agent sees is ours" "issuer:.*[Ss]idegate" agent curl -sSv --max-time 10 "https://$api/v1/items/9"
+check "a delete is denied, with the policy's code" "no_deletes" http -X DELETE "http://$api/v1/items/7"
+check "a delete over TLS is denied" "^403$" http -X DELETE "https://$api/v1/items/7"
+check "an unknown name is not resolved" "Could not resolve" agent curl -sS --max-time 5 http://evil.example/
+address=$(kubectl get service api -o 'jsonpath={.spec.clusterIP}')
+check "a literal address is refused" "403|reset|refused|Empty reply" http "http://$address/v1/items/7"
+check "UDP does not leave" "not permitted|EPERM" agent node -e '
+  const s = require("dgram").createSocket("udp4");
+  s.on("error", (e) => console.log(e.code));
+  s.send("x", 443, "192.0.2.1", (e) => { console.log(e?.code); s.close(); });'
+check "there is no token of the service account" "No such file" agent cat /var/run/secrets/kubernetes.io/serviceaccount/token
+check "the namespace is known" "^default$" agent cat /var/run/secrets/kubernetes.io/serviceaccount/namespace
+deletes_upstream() { kubectl logs api | grep -c DELETE || true; }
+check "nothing denied reached the upstream" "^0$" deletes_upstream
+
+# 5. On record, with who did it.
+audit() { kubectl -n sidegate exec collector -- /usr/local/bin/node --disable-warning=ExperimentalWarning /app/dist/sidegate.js audit "$@" --db /data/audit.db; }
+arrived() { audit query --json | grep -q no_deletes; }
+wait_for 15 "records" arrived || true
+audit query --json >"$work/record.ndjson"
+check "the allowed request is on record" '"pod":"(default/)?agent".*"verdict":"allow".*/v1/items/7' cat "$work/record.ndjson"
+check "the denied request is on record" '"verdict":"deny","code":"no_deletes"' cat "$work/record.ndjson"
+check "the init container's request is on record" '/v1/prepare' cat "$work/record.ndjson"
+verified() { audit verify && echo "exit 0"; }
+check "the record is whole" "^exit 0$" verified
+
+# 6. What the API server stored is what injection would make: nothing to change.
+stored() { kubectl get pod agent -o yaml >"$work/stored.yaml"; inject <"$work/stored.yaml" --quiet --json >"$work/again.json"
+  kubectl get pod agent -o json >"$work/stored.json"; $node -e '
+  const [a, b] = process.argv.slice(1).map((f) => JSON.parse(require("fs").readFileSync(f)));
+  console.log(require("util").isDeepStrictEqual(a, b) ? "same" : "different");' "$work/stored.json" "$work/again.json"; }
+check "injecting the stored pod again changes nothing" "^same$" stored
+
+# 7. The end: the pod goes within its grace period, and its last records have arrived.
+start=$SECONDS
+kubectl delete pod agent --timeout=30s >/dev/null
+check "the sidecar said goodbye" '"kind":"stop"' audit query --all --json
+echo "agent ended after $((SECONDS - start))s"
+
+if [ $failures -gt 0 ]; then
+  tail -20 "$RUN"/*.log | tail -60 >&2 || true
+  echo "smoke-node: $failures failed"; exit 1
+fi
+echo "smoke-node: ok"
