@@ -67,7 +67,7 @@ class OpenCommit {
     const start = bytes.toString("latin1", from, Math.min(to, from + 24));
     if (start.startsWith(CORE_START)) {
       this.#cores.push({
-        seq: Number.parseInt(start.slice(CORE_START.length), 10) || 0,
+        seq: Number(/^\d{1,15}(?=,)/.exec(start.slice(CORE_START.length))?.[0] ?? 0),
         bytes: bytes.subarray(from, to),
       });
       this.#ranges.push(bytes.subarray(from, to + 1));
