@@ -49,7 +49,7 @@ const metrics = register(registry, SIDECAR_METRICS);
 const readiness = createReadiness();
 const drain = createDrain({
   limitMs: config.drainMs,
-  elapsedMs: systemClock.elapsedMs,
+  elapsedMs: () => systemClock.elapsedMs(),
   progress: (waiting) => log.info("draining", { waiting }),
 });
 const counted = countVerdicts(metrics);

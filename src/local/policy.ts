@@ -90,7 +90,7 @@ interface SidegateData {
 }
 
 function sidegateData(parts: BundleParts): SidegateData {
-  return (parts.data["sidegate"] ?? {}) as SidegateData;
+  return parts.data["sidegate"] ?? {};
 }
 
 function targetsOf(parts: BundleParts): Readonly<Record<string, unknown>> {

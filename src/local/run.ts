@@ -103,7 +103,7 @@ async function within(plan: RunPlan, places: Places, undo: (() => void | Promise
     home: plan.home,
     cwd: plan.cwd,
     write: plan.write,
-    readOnly: [...(plan.policy.folder === null ? [] : [plan.policy.folder])],
+    readOnly: plan.policy.folder === null ? [] : [plan.policy.folder],
     hide: [plan.base],
     mask:
       plan.env["XDG_RUNTIME_DIR"] === undefined || !existsSync(plan.env["XDG_RUNTIME_DIR"])
@@ -135,7 +135,7 @@ async function within(plan: RunPlan, places: Places, undo: (() => void | Promise
       plan,
       places,
       { sockets: namespace.sockets, tier, open: furnished.open },
-      key.trusted.publicKey.export({ type: "spki", format: "pem" }).toString(),
+      key.trusted.publicKey.export({ type: "spki", format: "pem" }),
       (text) => display.feed(text),
     ),
   );
