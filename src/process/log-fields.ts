@@ -9,7 +9,7 @@ export type FieldValue = string | number | boolean | bigint | null | undefined |
 const MAX_TEXT = 2_000;
 const MAX_ITEMS = 50;
 
-const SECRET_NAME = /(^|[_.-])(authorization|cookie|credential|password|passwd|private_?key|secret|token|api_?key)s?$/i;
+const SECRET_NAME = /(authorization|cookie|credential|password|passwd|private_?key|secret|token|api_?key)s?$/i;
 
 // A PEM private key, `Bearer …` and its like, a JWT, user:password in a URL, key=value pairs named as a secret.
 const SECRET_VALUES: readonly [RegExp, string][] = [
@@ -58,7 +58,8 @@ function stackLine(error: Error): string {
 // oxlint-disable-next-line no-control-regex, no-misleading-character-class
 const UNSAFE = /[\u007f-\u009f\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ufeff]/g;
 
-function line(text: string): string {
+/** A text as JSON on one line. */
+export function line(text: string): string {
   return JSON.stringify(withoutSecrets(text)).replace(
     UNSAFE,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,

@@ -7,7 +7,7 @@
  */
 import type { Clock } from "#core/clock.ts";
 import { Lru } from "#core/lru.ts";
-import { type FieldValue, fieldText } from "./log-fields.ts";
+import { type FieldValue, fieldText, line } from "./log-fields.ts";
 
 export type Level = "debug" | "info" | "warn" | "error";
 const RANK: Readonly<Record<Level, number>> = { debug: 10, info: 20, warn: 30, error: 40 };
@@ -68,7 +68,7 @@ export function createLog(options: LogOptions): Log {
     if (RANK[at] < RANK[level]) return;
     const folded = admit(event);
     if (folded === null) return;
-    const head = `{"time":"${new Date(clock.wallMs()).toISOString()}","level":"${at}","event":${fieldText("event", event)}`;
+    const head = `{"time":"${new Date(clock.wallMs()).toISOString()}","level":"${at}","event":${line(event)}`;
     const repeats = folded === 0 ? "" : `,"folded":${folded}`;
     write(`${head}${context}${members(fields)}${repeats}}\n`);
   }
@@ -91,6 +91,6 @@ function members(fields: Fields | undefined): string {
   if (fields === undefined) return "";
   let out = "";
   for (const [name, value] of Object.entries(fields))
-    out += `,${JSON.stringify(RESERVED.has(name) ? `_${name}` : name)}:${fieldText(name, value)}`;
+    out += `,${line(RESERVED.has(name) ? `_${name}` : name)}:${fieldText(name, value)}`;
   return out;
 }
