@@ -131,10 +131,27 @@ export class FakeUpstream extends FakeLeg implements Upstream {
     if (this.released !== null) throw new Error("released twice");
     this.released = reusable;
   }
-  /** Neither released nor reset. */
+  #failed = false;
+
+  /** Neither released nor reset, and it did not fail by itself. */
   get open(): boolean {
-    return this.released === null && !this.resetByLane;
+    return this.released === null && !this.resetByLane && !this.#failed;
   }
+
+  /** Whether it has ended its side: it says nothing more. */
+  ended = false;
+
+  endSide(): void {
+    this.ended = true;
+    this.events.ended();
+  }
+
+  /** Its last event. */
+  fail(fault: LegFault): void {
+    this.#failed = true;
+    this.events.failed(fault);
+  }
+
   #permitted(permit: Permit): void {
     if (this.released !== null) throw new Error("write after release");
     if (FINISHED.has(permit)) throw new Error("write under a finished permit");
@@ -154,6 +171,7 @@ export const DECISION: Decision = Object.freeze({
   message: "",
   advice: "",
   policies: ["test"],
+  rule: null,
   deny: [],
   hold: [],
   mask: [],
@@ -343,7 +361,7 @@ export class Bench {
       dial: (_permit, _purpose, events, fresh = false) => {
         const upstream = new FakeUpstream(events, fresh, !fresh && this.dial === "reused");
         this.upstreams.push(upstream);
-        if (this.dial !== "fresh" && this.dial !== "reused") events.failed(this.dial);
+        if (this.dial !== "fresh" && this.dial !== "reused") upstream.fail(this.dial);
         return upstream;
       },
       credential: () => null,

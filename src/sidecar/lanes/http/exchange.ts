@@ -16,7 +16,7 @@ import { type BodyReader, chunkedBody, lengthBody, NO_BODY, untilCloseBody } fro
 import type { BodySink } from "./codec/chunked.ts";
 import type { Fault } from "./codec/fault.ts";
 import type { FieldBlock } from "./codec/fields.ts";
-import { HeadReader } from "./codec/head-reader.ts";
+import type { HeadReader } from "./codec/head-reader.ts";
 import type { RequestHead } from "./codec/request-head.ts";
 import type { HttpLimits } from "./limits.ts";
 import { answerHeadText } from "./rewrite.ts";
@@ -25,12 +25,16 @@ import { answerHeadText } from "./rewrite.ts";
 export interface Owner {
   readonly ports: Ports;
   readonly limits: HttpLimits;
+  /** For the heads of answers, one exchange after the other. */
+  readonly answers: HeadReader;
   /** Both are whole; its permit is finished. `reusable`: the agent's connection may take its next request. */
   exchanged(reusable: boolean): void;
   /** It failed before a byte of the answer: refuse, on record. */
   unanswered(code: DenialCode, why: string, reusable: boolean): void;
   /** It failed in the middle of the answer. */
   brokenOff(): void;
+  /** The agent can take no more now. */
+  agentFull(): void;
   /** A byte moved. */
   progress(): void;
   /** The upstream cannot take more of the request now, or can again. */
@@ -54,7 +58,6 @@ export class Exchange implements LegEvents, BodySink {
   /** A dial that failed before it returned. */
   #dialFault: LegFault | null = null;
 
-  readonly #answers: HeadReader;
   #answer: AnswerHead | null = null;
   #answerBody: BodyReader = NO_BODY;
   #answerDone = false;
@@ -79,10 +82,7 @@ export class Exchange implements LegEvents, BodySink {
     this.#requestText = text;
     this.#requestBody = body;
     this.#permit = permit;
-    this.#answers = new HeadReader(
-      { headBytes: owner.limits.headBytes, firstLineBytes: owner.limits.targetBytes },
-      "HTTP/1.",
-    );
+    owner.answers.reset();
     this.closing = request.block.close || request.minor === 0;
   }
 
@@ -109,12 +109,11 @@ export class Exchange implements LegEvents, BodySink {
     sink.headFrom = headFrom;
     sink.headTo = from;
     const end = this.#requestBody.read(chunk, from, sink);
-    if (this.#over) return chunk.length;
     if (typeof end === "string") {
       this.#fail("bad_request", end, false);
       return chunk.length;
     }
-    if (this.requestDone) {
+    if (this.requestDone && !this.#over) {
       sink.flush();
       if (this.#answerDone) this.#complete();
     }
@@ -272,7 +271,7 @@ export class Exchange implements LegEvents, BodySink {
     const again =
       this.#attempts === 1 &&
       this.#upstream?.reused === true &&
-      this.#request.block.contentLength < 0 &&
+      this.#request.block.contentLength <= 0 &&
       !this.#request.block.chunked &&
       RETRIED.has(this.#request.method);
     if (!again) {
@@ -288,10 +287,10 @@ export class Exchange implements LegEvents, BodySink {
   // --- the answer's way -----------------------------------------------------------------------------------------------
 
   #readHead(chunk: Chunk, at: number): number {
-    const end = this.#answers.read(chunk, at);
+    const end = this.#owner.answers.read(chunk, at);
     if (typeof end === "string") return this.#malformed(end);
     if (end < 0) return -1;
-    const { text, from } = this.#answers;
+    const { text, from } = this.#owner.answers;
     const head = readAnswerHead(text, this.#request.method, this.#owner.limits);
     if (typeof head === "string") return this.#malformed(head);
     if (head.status < 200) {
@@ -379,7 +378,9 @@ export class Exchange implements LegEvents, BodySink {
   }
 
   #room(room: boolean): void {
-    if (room || this.#upstreamPaused) return;
+    if (room) return;
+    this.#owner.agentFull();
+    if (this.#upstreamPaused) return;
     this.#upstreamPaused = true;
     this.#upstream?.pause();
   }

@@ -15,10 +15,7 @@ export interface PatrolLimits {
   readonly totalMs: number;
 }
 
-export type Overdue = "idle" | "header" | "total" | "discard" | "linger";
-
-/** How long a client may take to read its last answer and to end its side. */
-const LINGER_MS = 2_000;
+export type Overdue = "idle" | "header" | "total" | "discard";
 
 export class Patrol {
   readonly #after: (ms: number, fire: () => void) => Alarm;
@@ -54,7 +51,12 @@ export class Patrol {
     if (what === "over") {
       this.#alarm?.cancel();
       this.#alarm = null;
-    } else if (what !== "idle" && what !== "held" && (what !== "exchange" || this.#limits.totalMs > 0))
+    } else if (
+      what !== "idle" &&
+      what !== "linger" &&
+      what !== "held" &&
+      (what !== "exchange" || this.#limits.totalMs > 0)
+    )
       this.#sinceMs = this.#clock.elapsedMs();
   }
 
@@ -82,14 +84,14 @@ export class Patrol {
       case "held":
       case "over":
         return null;
+      // Nobody can tell a client that still reads its last answer from one that never will.
+      case "linger":
       case "idle":
         return idle;
       case "header":
         return { what: "header", atMs: this.#sinceMs + headerMs };
       case "discard":
         return { what: "discard", atMs: this.#sinceMs + headerMs };
-      case "linger":
-        return { what: "linger", atMs: this.#sinceMs + LINGER_MS };
       case "exchange": {
         const total = this.#sinceMs + totalMs;
         return totalMs > 0 && total < idle.atMs ? { what: "total", atMs: total } : idle;

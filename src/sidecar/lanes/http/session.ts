@@ -61,6 +61,7 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
   readonly #patrol: Patrol;
   readonly #intake: Intake;
   readonly #heads: HeadReader;
+  readonly answers: HeadReader;
   readonly #requests: RequestHeadReader;
 
   #phase: Phase = "reading";
@@ -86,6 +87,7 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
       { headBytes: limits.headBytes, firstLineBytes: limits.targetBytes + FIRST_LINE_ROOM },
       "method",
     );
+    this.answers = new HeadReader({ headBytes: limits.headBytes, firstLineBytes: limits.targetBytes }, "HTTP/1.");
     this.#requests = new RequestHeadReader(limits);
     this.#intake = new Intake(ports.agent, this, limits.pendingBytes);
     this.#patrol = new Patrol(
@@ -197,7 +199,7 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
 
   unanswered(code: DenialCode, why: string, reusable: boolean): void {
     this.#exchange = null;
-    this.#refuse(this.#refusal(code, why, null), !reusable);
+    this.#refuse(this.#refusal(code, why, this.#current?.operation ?? null), !reusable);
     this.#intake.hinder(false);
     this.#intake.pump();
     this.#endIfEnded();
@@ -213,6 +215,10 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
   flow(full: boolean): void {
     if (!full) this.#patrol.active = true;
     this.#intake.hinder(full);
+  }
+
+  agentFull(): void {
+    this.#agentFull = true;
   }
 
   progress(): void {
@@ -294,13 +300,13 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
         : NO_BODY;
     const current: Current = { head, view, body, dialect, operation };
     this.#current = current;
-    if (wrong === "misdirected") {
-      this.#refuse(judge.refuse("misdirected", `Host is ${block.host ?? "missing"}`, operation), false);
-      return end;
-    }
     const not = unsupported(head);
     if (not !== null) {
       this.#refuse(judge.refuse("method_unsupported", not.why, operation), not.closing);
+      return end;
+    }
+    if (wrong === "misdirected") {
+      this.#refuse(judge.refuse("misdirected", `Host is ${block.host ?? "missing"}`, operation), false);
       return end;
     }
     const verdict = judge.ask(operation, this);
@@ -360,7 +366,7 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
     const current = this.#current;
     const answer = current === null ? problem(refusal, false) : current.dialect.refuse(refusal, current.view);
     const ends = closing || this.#draining || current === null || this.#endsConnection(current);
-    this.#agentFull = !this.ports.agent.write(answerText(answer, ends));
+    if (!this.ports.agent.write(answerText(answer, ends))) this.#agentFull = true;
     if (ends) this.#close();
     else if (current.body.done) this.#read();
     else {
@@ -382,14 +388,13 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
     );
   }
 
-  /** Takes nothing more: answers that are queued go out, and the client is given time to read them. */
+  /** Takes nothing more: answers that are queued go out, and the client is given time to read them and to end its side. */
   #close(): void {
     this.#current = null;
     this.#intake.drop();
     this.#discarded = 0;
     this.#enter("linger");
     this.ports.agent.end();
-    if (this.#agentEnded) this.#over();
   }
 
   #over(): void {
@@ -414,8 +419,6 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
         this.#close();
         return;
       case "linger":
-        this.#over();
-        return;
       case "held":
       case "over":
         return;
@@ -458,13 +461,11 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
       case "idle":
         if (this.#exchange !== null)
           this.#exchange.expire(this.#exchange.requestDone ? "upstream_timeout" : "idle_timeout");
+        else if (this.#phase === "linger") this.brokenOff();
         else this.#close();
         return;
       case "discard":
         this.#close();
-        return;
-      case "linger":
-        this.brokenOff();
         return;
     }
   }

@@ -31,7 +31,7 @@ export function readAnswerHead(text: string, method: string, limits: HttpLimits)
   if (lineEnd < 12 || (lineEnd > 12 && text.charCodeAt(12) !== 32)) return "status_line";
   for (let i = 13; i < lineEnd; i++) if (VALUE[text.charCodeAt(i)] !== 1) return "status_line";
   const fieldsAt = lineEnd + 2;
-  const block = readFields(text.slice(fieldsAt, text.length - 2), "answer", limits.fields);
+  const block = readFields(text, fieldsAt, text.length - 2, "answer", limits.fields);
   if (typeof block === "string") return block;
   if (version === 0 && block.chunked) return "chunked_before_1_1";
   const body = bodyOf(status, method, block);

@@ -196,7 +196,7 @@ export class ChunkedReader {
       if (!this.#trailer.endsWith("\n")) continue;
       if (!this.#trailer.endsWith("\r\n")) return "bare_lf";
       if (this.#trailer !== "\r\n" && !this.#trailer.endsWith("\r\n\r\n")) continue;
-      const block = readFields(this.#trailer.slice(0, -2), this.#section, this.#limits.trailerFields);
+      const block = readFields(this.#trailer, 0, this.#trailer.length - 2, this.#section, this.#limits.trailerFields);
       if (typeof block === "string") return block === "too_many_fields" ? "trailer" : block;
       // Framing and routing in a trailer: a server that merges trailers into the head would read another request.
       if (block.seen !== 0 || block.close || block.keepAlive || block.nominated !== null) return "trailer";

@@ -89,14 +89,20 @@ const SP = 32;
 const HTAB = 9;
 
 /**
- * `text`: lines, each with its CRLF, without the empty line. `maxFields`: a count.
- * Whoever calls has found the empty line, so every line in `text` ends.
+ * `text` from `base` to `end`: lines, each with its CRLF, without the empty line. `maxFields`: a count.
+ * Whoever calls has found the empty line, so every line ends.
  */
-export function readFields(text: string, section: Section, maxFields: number): FieldBlock | Fault {
-  const block = new FieldBlock(text);
+export function readFields(
+  text: string,
+  base: number,
+  end: number,
+  section: Section,
+  maxFields: number,
+): FieldBlock | Fault {
+  // The bytes are looked at in the whole text: a part of a string costs more to look into.
+  const block = new FieldBlock(text.slice(base, end));
   const { marks } = block;
-  const end = text.length;
-  let p = 0;
+  let p = base;
   while (p < end) {
     let q = p;
     while (TOKEN[text.charCodeAt(q)] === 1) q++;
@@ -110,7 +116,7 @@ export function readFields(text: string, section: Section, maxFields: number): F
     let to = v;
     while (from < to && isSpace(text.charCodeAt(from))) from++;
     while (to > from && isSpace(text.charCodeAt(to - 1))) to--;
-    marks.push(p, q, from, to, lineEnd);
+    marks.push(p - base, q - base, from - base, to - base, lineEnd - base);
     if (marks.length > maxFields * 5) return "too_many_fields";
     if (isWatched(q - p, text.charCodeAt(p))) {
       const fault = note(block, section, marks.length - 5);
@@ -141,7 +147,6 @@ const SINGLE: Readonly<Record<string, number>> = {
   expect: 16,
   upgrade: 32,
   authorization: 64,
-  traceparent: 128,
 };
 
 /** Never passed on (RFC 9110 section 7.6.1, and what older software sends for the same purpose). */

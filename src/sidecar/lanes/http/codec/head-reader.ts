@@ -47,6 +47,12 @@ export class HeadReader {
     return this.#kept !== null;
   }
 
+  /** Forgets a head that has begun. */
+  reset(): void {
+    this.#kept = null;
+    this.#emptyLine = 0;
+  }
+
   /** Position behind the head, or -1: all of the chunk was taken and more is needed. */
   read(chunk: Chunk, from: number): number | Fault {
     if (this.#kept !== null) return this.#readOn(this.#kept, chunk, from);

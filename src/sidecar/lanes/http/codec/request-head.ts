@@ -55,7 +55,7 @@ export class RequestHeadReader {
     const raw = text.slice(sp + 1, versionAt);
     if (raw.length > this.#limits.targetBytes) return "target_too_long";
     const fieldsAt = lineEnd + 2;
-    const block = this.#fields(text.slice(fieldsAt, text.length - 2));
+    const block = this.#fields(text, fieldsAt);
     if (typeof block === "string") return block;
     if (minor === 0 && block.chunked) return "chunked_before_1_1";
     const named = this.#named(method, raw);
@@ -63,9 +63,11 @@ export class RequestHeadReader {
     return { method, target: named.target, authority: named.authority, scheme: named.scheme, minor, block, text };
   }
 
-  #fields(text: string): FieldBlock | Fault {
-    if (this.#block !== null && this.#block.text === text) return this.#block;
-    const block = readFields(text, "request", this.#limits.fields);
+  #fields(text: string, at: number): FieldBlock | Fault {
+    const last = this.#block;
+    const end = text.length - 2;
+    if (last !== null && last.text.length === end - at && text.slice(at, end) === last.text) return last;
+    const block = readFields(text, at, end, "request", this.#limits.fields);
     if (typeof block !== "string") this.#block = block;
     return block;
   }
@@ -75,7 +77,7 @@ export class RequestHeadReader {
       return { target: this.#target, authority: null, scheme: null };
     if (method === "CONNECT") return authorityForm(raw);
     if (raw === "*") return method === "OPTIONS" ? { target: ASTERISK, authority: null, scheme: null } : "target_form";
-    if (raw.charCodeAt(0) !== 0x2f) return absoluteForm(raw);
+    if (raw.charCodeAt(0) !== 0x2f) return absoluteForm(method, raw);
     const target = readTarget(raw);
     if (typeof target === "string") return target;
     this.#target = target;
@@ -100,14 +102,16 @@ function readVersion(text: string, at: number): 0 | 1 | Fault {
 // authority without userinfo: reg-name, IPv4 or [IPv6], and perhaps a port
 const AUTHORITY = /^(?:[a-z0-9._~-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?$/;
 
-function absoluteForm(raw: string): Named | Fault {
+function absoluteForm(method: string, raw: string): Named | Fault {
   const match = /^(https?):\/\/([^/?#]*)(.*)$/i.exec(raw);
   if (match === null) return "target_form";
   const [, scheme = "", authority = "", rest = ""] = match;
   if (authority.includes("@")) return "userinfo";
   const lower = authority.toLowerCase();
   if (!AUTHORITY.test(lower)) return "target_form";
-  const target = readTarget(rest === "" || rest.startsWith("?") ? `/${rest}` : rest);
+  // Section 3.2.4: without a path it is the asterisk-form that a server gets.
+  const whole = method === "OPTIONS" && rest === "";
+  const target = whole ? ASTERISK : readTarget(rest === "" || rest.startsWith("?") ? `/${rest}` : rest);
   if (typeof target === "string") return target;
   return { target, authority: lower, scheme: scheme.toLowerCase() };
 }
