@@ -32,8 +32,8 @@ const PEEK = `
   const tried = {};
   for (const name of ["environ", "mem", "maps", "auxv", "stack", "syscall"])
     try { fs.readSync(fs.openSync("/proc/" + pid + "/" + name, "r"), Buffer.alloc(8)); tried[name] = "open"; } catch (e) { tried[name] = e.code; }
-  try { fs.readdirSync("/proc/" + pid + "/fd"); tried.fd = "open"; } catch (e) { tried.fd = e.code; }
-  try { fs.readlinkSync("/proc/" + pid + "/exe"); tried.exe = "open"; } catch (e) { tried.exe = e.code; }
+  for (const link of ["fd/0", "exe", "cwd"])
+    try { fs.readlinkSync("/proc/" + pid + "/" + link); tried[link] = "open"; } catch (e) { tried[link] = e.code; }
   console.log(JSON.stringify(tried));
 `;
 
@@ -79,8 +79,8 @@ describe("a hardened process", () => {
   test("cannot be read by a process of the same user", async () => {
     const tried = await peek(target.pid);
     expect(Object.values(tried)).not.toContain("open");
-    expect(tried).toMatchObject({ environ: "EACCES", mem: "EACCES", maps: "EACCES", fd: "EACCES", exe: "EACCES" });
-    expect(Object.keys(tried)).toHaveLength(8);
+    expect(tried).toMatchObject({ environ: "EACCES", mem: "EACCES", maps: "EACCES", "fd/0": "EACCES", exe: "EACCES" });
+    expect(Object.keys(tried)).toHaveLength(9);
   });
 
   test("cannot gain privileges by starting a program", () => {
@@ -96,5 +96,5 @@ describe("a hardened process", () => {
 
 test("one that is not hardened can be read: the test above looks at something", async () => {
   const target = await start(false);
-  expect(await peek(target.pid)).toMatchObject({ environ: "open", maps: "open", fd: "open", exe: "open" });
+  expect(await peek(target.pid)).toMatchObject({ environ: "open", maps: "open", "fd/0": "open", exe: "open" });
 });
