@@ -16,16 +16,18 @@ const KEYS = ["mountPath", "name"] as const;
 
 /** Empty when the two are equal. Depth is bounded by the values, which were parsed from bounded texts. */
 export function diffJson(from: unknown, to: unknown, path = ""): PatchOperation[] {
+  // What was carried over untouched is the same object: nothing in it has to be looked at.
+  if (from === to) return [];
   if (Array.isArray(from) && Array.isArray(to)) return diffLists(from, to, path);
   if (isObject(from) && isObject(to)) return diffObjects(from, to, path);
-  return from === to ? [] : [{ op: "replace", path, value: to }];
+  return [{ op: "replace", path, value: to }];
 }
 
 export function equalJson(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
   if (Array.isArray(a))
     return Array.isArray(b) && a.length === b.length && a.every((item, index) => equalJson(item, b[index]));
-  if (!isObject(a)) return a === b;
-  if (!isObject(b)) return false;
+  if (!isObject(a) || !isObject(b)) return false;
   const keys = Object.keys(a);
   return (
     keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && equalJson(a[key], b[key]))

@@ -15,10 +15,49 @@ const NOTHING: readonly Violation[] = [];
 
 const OUR_PORTS: ReadonlySet<number> = new Set([CAPTURE_PORT, DNS_PORT, ADMIN_PORT]);
 
+/** core/v1 SecurityContext, Kubernetes 1.34. What is invented later may be a new privilege. */
+const SECURITY_MEMBERS: ReadonlySet<string> = new Set([
+  "allowPrivilegeEscalation",
+  "appArmorProfile",
+  "capabilities",
+  "privileged",
+  "procMount",
+  "readOnlyRootFilesystem",
+  "runAsGroup",
+  "runAsNonRoot",
+  "runAsUser",
+  "seLinuxOptions",
+  "seccompProfile",
+  "windowsOptions",
+]);
+
+/** The containers that a mesh puts into each pod, by the names that they always have. */
+const MESH: ReadonlyMap<string, string> = new Map([
+  ["istio-proxy", "Istio"],
+  ["istio-init", "Istio"],
+  ["istio-validation", "Istio"],
+  ["linkerd-proxy", "Linkerd"],
+  ["linkerd-init", "Linkerd"],
+  ["linkerd-network-validator", "Linkerd"],
+  ["consul-dataplane", "Consul"],
+  ["kuma-sidecar", "Kuma"],
+]);
+
 /** Resources that are no devices: core/v1, and huge pages. */
 const PLAIN_RESOURCE = /^(cpu|memory|ephemeral-storage|hugepages-.+)$/;
 
 export const CONTAINER_RULES: readonly ContainerRule[] = [
+  function unknownSecurity({ securityContext }) {
+    return Object.keys(securityContext ?? {})
+      .filter((member) => !SECURITY_MEMBERS.has(member))
+      .flatMap((member) => no(`securityContext.${member}`, "is not known to this release of the gateway; remove it"));
+  },
+  function mesh({ name }) {
+    const mesh = MESH.get(name);
+    return mesh === undefined
+      ? NOTHING
+      : no("name", `${mesh} would redirect the same connections; exclude this pod from one of the two`);
+  },
   function privileged({ securityContext }) {
     return securityContext?.privileged === true
       ? no("securityContext.privileged", "a privileged container can undo every rule; remove it")

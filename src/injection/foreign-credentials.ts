@@ -14,8 +14,9 @@ const KEY_LIKE =
 const CLOUD =
   /^(AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|WEB_IDENTITY_TOKEN_FILE|CONTAINER_CREDENTIALS_.+|CONTAINER_AUTHORIZATION_TOKEN(_FILE)?|ROLE_ARN)|GOOGLE_APPLICATION_CREDENTIALS|AZURE_(CLIENT_SECRET|FEDERATED_TOKEN_FILE|CLIENT_CERTIFICATE_PATH)|KUBECONFIG)$/;
 
-/** Our own cap: annotations of an object share 256 KiB. */
+/** Our own caps: annotations of an object share 256 KiB. Entries; characters of each. */
 const MAX_NAMED = 64;
+const MAX_NAME = 200;
 
 /** `pod`: as it will run, with the service account's token already taken away. Sorted, without repeats; empty where none was found. */
 export function foreignCredentials(pod: Pod, agents: readonly PlacedContainer[]): string[] {
@@ -31,7 +32,7 @@ export function foreignCredentials(pod: Pod, agents: readonly PlacedContainer[])
   }
   const mounted = new Set(agents.flatMap(({ container }) => (container.volumeMounts ?? []).map(({ name }) => name)));
   for (const volume of pod.spec.volumes ?? []) if (mounted.has(volume.name)) addVolume(volume, found);
-  return [...found].sort();
+  return [...found].map((what) => what.slice(0, MAX_NAME)).sort();
 }
 
 function addVolume(volume: Volume, found: Set<string>): void {

@@ -173,12 +173,7 @@ function assemble(
   };
 }
 
-function stamp(
-  pod: Pod,
-  uid: number,
-  foreign: readonly string[],
-  stamps: Readonly<Record<string, string>>,
-): Pod {
+function stamp(pod: Pod, uid: number, foreign: readonly string[], stamps: Readonly<Record<string, string>>): Pod {
   const { [ANNOTATION.foreignCredentials]: _, ...annotations } = pod.metadata?.annotations ?? {};
   const text = foreignCredentialsText(foreign);
   return {

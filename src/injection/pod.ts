@@ -183,14 +183,19 @@ export function readPod(value: unknown): PodReading {
   return { kind: "pod", pod };
 }
 
+/** The same object where nothing in it is null, which is nearly always. */
 function withoutNulls(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutNulls);
   if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([, member]) => member !== null)
-      .map(([key, member]) => [key, withoutNulls(member)]),
-  );
+  if (Array.isArray(value)) {
+    const items = value.map(withoutNulls);
+    return items.every((item, index) => item === value[index]) ? value : items;
+  }
+  const members = Object.entries(value);
+  const kept = members
+    .filter(([, member]) => member !== null)
+    .map(([key, member]) => [key, withoutNulls(member)] as const);
+  const same = kept.length === members.length && kept.every(([, member], index) => member === members[index]?.[1]);
+  return same ? value : Object.fromEntries(kept);
 }
 
 /** `/spec/containers/0/name` as people write it: `spec.containers[0].name`. */
