@@ -10,6 +10,7 @@ import { rowOf } from "./rows.ts";
 import type { BootRow, RecordStore } from "./store/port.ts";
 
 export const CONTROL_BOOT = "controlplane";
+export const CONTROL_POD = "sidegate/control-plane";
 const SUBJECT = "collector";
 const TRIES = 8;
 
@@ -56,7 +57,7 @@ function fresh(now: number): BootRow {
   return {
     boot: CONTROL_BOOT,
     subject: SUBJECT,
-    pod: "sidegate/control-plane",
+    pod: CONTROL_POD,
     firstAt: now,
     seenAt: now,
     lastSeq: 0,

@@ -3,7 +3,7 @@
  * the commits against the chain, the numbering without a hole, and sessions, operations and the boot itself against their ends.
  */
 import { detailHash, genesis, linkParts } from "#audit/chain.ts";
-import { CONTROL_BOOT } from "./act.ts";
+import { CONTROL_BOOT, CONTROL_POD } from "./act.ts";
 import type { Findings } from "./finding.ts";
 import { object, rowOf, text } from "./rows.ts";
 import type { BootRow, CommitRow, RecordRow, ScanRow } from "./store/port.ts";
@@ -32,6 +32,7 @@ export class BootCheck {
     this.#boot = boot;
     this.#commits = commits;
     this.#chain = genesis(boot);
+    if (boot === CONTROL_BOOT) this.#pod = CONTROL_POD;
   }
 
   take(scanned: ScanRow, erasedByAct: Set<string>): void {
