@@ -5,25 +5,25 @@
  *
  * Never `-O1` or `-O2`: with optimisation and without the run-time data, rules silently fold to their defaults.
  */
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import path from "node:path";
+import { CAPABILITIES } from "#contract/capabilities.ts";
 import type { BundleParts } from "../assemble.ts";
 import { ENTRYPOINT } from "../manifest.ts";
 import { readArchive } from "../tar.ts";
-import { capabilities } from "./capabilities.ts";
 import { checkBuilt } from "./check-built.ts";
-import { inputSchema } from "./input-schema.ts";
-import { generateMain, MAIN_FILE } from "./main-module.ts";
-import { readModules, readOpaErrors } from "./modules.ts";
+import { type PolicyModule, readOpaErrors } from "./modules.ts";
 import type { Problem } from "./problem.ts";
-import { runOpa } from "./run-opa.ts";
-import { DEFAULT_OPTIONS, FILE_PATH, type PolicySources, type SourceFile } from "./sources.ts";
+import { type OpaOutcome, runOpa } from "./run-opa.ts";
+import { DEFAULT_OPTIONS, type PolicySources } from "./sources.ts";
 import { runTests, type TestReport } from "./test.ts";
+import { CAPABILITIES_FILE, INPUT_SCHEMA_FILE, type Problems, type Workspace, withWorkspace } from "./workspace.ts";
 
 export interface Compiled {
   readonly kind: "compiled";
   readonly parts: BundleParts;
   readonly tests: TestReport;
+  /** What is not wrong and will surprise. */
   readonly warnings: readonly Problem[];
 }
 
@@ -32,72 +32,26 @@ export interface CompileOptions {
   readonly opa: string;
   /** Where a work folder is made and removed again. */
   readonly tmp: string;
-  /** False: `sidegate run` on a folder whose tests were run before. */
+  /** False: the tests are checked, not run. */
   readonly test?: boolean;
 }
 
-export type CompileResult = Compiled | { readonly kind: "problems"; readonly problems: readonly Problem[] };
+export type CompileResult = Compiled | Problems;
 
 /** Throws where `opa` cannot be run at all; everything that is the author's is a problem. */
 export async function compilePolicies(sources: PolicySources, options: CompileOptions): Promise<CompileResult> {
-  const folder = await mkdtemp(path.join(options.tmp, "sidegate-policy-"));
-  try {
-    return await compileIn(folder, sources, options);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  return withWorkspace(options.opa, options.tmp, sources, (workspace) => compileIn(workspace, sources, options));
 }
 
 async function compileIn(
-  folder: string,
+  workspace: Workspace,
   sources: PolicySources,
   { opa, test }: CompileOptions,
 ): Promise<CompileResult> {
-  const { modules: files, tests } = sources;
-  const problems: Problem[] = [];
-  for (const file of [...files, ...tests]) await place(folder, file);
-  const read = await readModules(opa, folder, files, "policy");
-  const readTests = await readModules(opa, folder, tests, "test");
-  problems.push(...read.problems, ...readTests.problems);
-  for (const module of read.modules)
-    if (
-      module.has.has("allow_credential_action") &&
-      (sources.options.get(module.policy) ?? DEFAULT_OPTIONS).scope !== "cluster"
-    )
-      problems.push({
-        file: module.file,
-        line: module.rules.find((rule) => rule.rule === "allow_credential_action")?.line ?? 0,
-        message: "allow_credential_action is for a policy with `scope: cluster` only",
-      });
-  const policies = new Set(read.modules.map((module) => module.policy));
-  for (const name of [...sources.data.keys(), ...sources.options.keys()])
-    if (!policies.has(name))
-      problems.push({ file: name, line: 0, message: `there is no policy ${name} for this data or option` });
-  if (problems.length > 0) return { kind: "problems", problems };
-
-  const data = {
-    sidegate: {
-      targets: Object.fromEntries(sources.targets.map(({ name, ...spec }) => [name, spec])),
-      data: Object.fromEntries(sources.data),
-    },
-  };
-  await place(folder, { name: MAIN_FILE, text: generateMain(read.modules, sources.options) });
-  await writeFile(path.join(folder, "data.json"), JSON.stringify(data));
-  await writeFile(path.join(folder, ".capabilities.json"), await capabilities(opa, folder));
-  await writeFile(path.join(folder, ".input.json"), JSON.stringify(inputSchema()));
-  const policyFiles = [...files.map((file) => file.name), MAIN_FILE];
-  const testFiles = tests.map((file) => file.name);
-
+  const { folder, modules, policyFiles, testFiles } = workspace;
   const check = await runOpa(opa, {
     args: [
-      "check",
-      "--strict",
-      "--format",
-      "json",
-      "--capabilities",
-      ".capabilities.json",
-      "--schema",
-      ".input.json",
+      ...`check --strict --format json --capabilities ${CAPABILITIES_FILE} --schema ${INPUT_SCHEMA_FILE}`.split(" "),
       ...policyFiles,
       ...testFiles,
     ],
@@ -105,67 +59,49 @@ async function compileIn(
   });
   if (check.status !== 0) return failed("opa check", check);
   const reads = await readInputs(opa, folder, policyFiles);
-  if ("problems" in reads) return { kind: "problems", problems: reads.problems };
+  if ("kind" in reads) return reads;
 
-  const report = await runTests(opa, folder, [...policyFiles, ...testFiles], test === false ? 0 : tests.length);
-  if (report.problems.length > 0) return { kind: "problems", problems: report.problems };
+  const tests = await runTests(opa, folder, [...policyFiles, ...testFiles], test === false ? 0 : testFiles.length);
+  if (tests.problems.length > 0) return { kind: "problems", problems: tests.problems };
 
+  const wasm = await buildModule(opa, workspace);
+  if ("kind" in wasm) return wasm;
+  const parts: BundleParts = {
+    wasm,
+    data: workspace.data,
+    metadata: {
+      reads: reads.paths,
+      mayHold: modules.some((module) => module.has.has("hold")),
+      mayMask: modules.some((module) => module.has.has("mask")),
+      settings: sources.settings,
+      policies: modules.map(({ policy }) => ({ name: policy, ...(sources.options.get(policy) ?? DEFAULT_OPTIONS) })),
+      rules: modules.flatMap((module) => module.rules),
+    },
+  };
+  const differing = await checkBuilt(opa, folder, policyFiles, parts);
+  if (differing.length > 0) return { kind: "problems", problems: differing };
+  return { kind: "compiled", parts, tests, warnings: warn(modules) };
+}
+
+function failed(step: string, run: OpaOutcome): Problems {
+  const problems = readOpaErrors(run.stderr) ?? readOpaErrors(run.stdout);
+  if (problems !== null && problems.length > 0) return { kind: "problems", problems };
+  const message = run.stopped === null ? (run.stderr || run.stdout).trim() : `was stopped (${run.stopped})`;
+  return { kind: "problems", problems: [{ file: step, line: 0, message }] };
+}
+
+async function buildModule(opa: string, { folder, policyFiles }: Workspace): Promise<Uint8Array | Problems> {
+  const output = ".built.tar.gz";
   const build = await runOpa(opa, {
     args: [
-      "build",
-      "-t",
-      "wasm",
-      "-O",
-      "0",
-      "-e",
-      ENTRYPOINT,
-      "--capabilities",
-      ".capabilities.json",
-      "-o",
-      ".built.tar.gz",
+      ...`build -t wasm -O 0 -e ${ENTRYPOINT} --capabilities ${CAPABILITIES_FILE} -o ${output}`.split(" "),
       ...policyFiles,
     ],
     cwd: folder,
   });
   if (build.status !== 0) return failed("opa build", build);
-  const wasm = readArchive(await readFile(path.join(folder, ".built.tar.gz"))).get("policy.wasm");
-  if (wasm === undefined)
-    return { kind: "problems", problems: [{ file: "opa build", line: 0, message: "made no module" }] };
-
-  const parts: BundleParts = {
-    wasm,
-    data,
-    metadata: {
-      reads: reads.paths,
-      mayHold: read.modules.some((module) => module.has.has("hold")),
-      mayMask: read.modules.some((module) => module.has.has("mask")),
-      settings: sources.settings,
-      policies: read.modules.map(({ policy }) => ({
-        name: policy,
-        ...(sources.options.get(policy) ?? DEFAULT_OPTIONS),
-      })),
-      rules: read.modules.flatMap((module) => module.rules),
-    },
-  };
-  const differing = await checkBuilt(opa, folder, policyFiles, parts);
-  if (differing.length > 0) return { kind: "problems", problems: differing };
-  return { kind: "compiled", parts, tests: report, warnings: [] };
-}
-
-function failed(step: string, run: { stdout: string; stderr: string; stopped: string | null }): CompileResult {
-  const problems = readOpaErrors(run.stderr) ?? readOpaErrors(run.stdout);
-  if (problems !== null && problems.length > 0) return { kind: "problems", problems };
-  return {
-    kind: "problems",
-    problems: [{ file: step, line: 0, message: run.stopped ?? (run.stderr || run.stdout).trim() }],
-  };
-}
-
-async function place(folder: string, file: SourceFile): Promise<void> {
-  if (!FILE_PATH.test(file.name)) throw new RangeError(`file name: ${file.name}`);
-  const at = path.join(folder, file.name);
-  await mkdir(path.dirname(at), { recursive: true });
-  await writeFile(at, file.text);
+  const wasm = readArchive(await readFile(path.join(folder, output))).get("policy.wasm");
+  return wasm ?? { kind: "problems", problems: [{ file: "opa build", line: 0, message: "made no module" }] };
 }
 
 /** The input paths that the decision depends on, as `http.method`; a path ends where it is no longer a literal. */
@@ -173,7 +109,7 @@ async function readInputs(
   opa: string,
   folder: string,
   files: readonly string[],
-): Promise<{ readonly paths: readonly string[] } | { readonly problems: readonly Problem[] }> {
+): Promise<{ readonly paths: readonly string[] } | Problems> {
   const run = await runOpa(opa, {
     args: [
       "deps",
@@ -184,7 +120,7 @@ async function readInputs(
     ],
     cwd: folder,
   });
-  if (run.status !== 0) return { problems: [{ file: "opa deps", line: 0, message: run.stderr.trim() }] };
+  if (run.status !== 0) return failed("opa deps", run);
   const { base } = JSON.parse(run.stdout) as { base?: { type: string; value: unknown }[][] };
   const paths = new Set<string>();
   for (const [head, ...rest] of base ?? []) {
@@ -198,4 +134,20 @@ async function readInputs(
     paths.add(parts.join("."));
   }
   return { paths: [...paths].sort() };
+}
+
+const OBLIGATIONS = ["hold", "mask", "credential"] as const;
+
+/** An obligation that no protocol can carry out is a denial each time. */
+function warn(modules: readonly PolicyModule[]): Problem[] {
+  const impossible = OBLIGATIONS.filter((what) => !CAPABILITIES.some((capability) => capability[what]));
+  return modules.flatMap(({ file, rules }) =>
+    rules
+      .filter(({ rule }) => impossible.some((what) => what === rule))
+      .map(({ rule, line }) => ({
+        file,
+        line,
+        message: `no protocol can carry out \`${rule}\` yet: where it holds, the operation is denied`,
+      })),
+  );
 }

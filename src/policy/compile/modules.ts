@@ -27,10 +27,12 @@ export interface PolicyModule {
   /** Which of the known rules it has. */
   readonly has: ReadonlySet<string>;
   readonly rules: readonly RuleLocation[];
+  /** Where each rule begins, also one that is only the policy's own; ascending. */
+  readonly starts: readonly { readonly line: number; readonly column: number }[];
 }
 
 interface Located {
-  readonly location?: { readonly row?: number };
+  readonly location?: { readonly row?: number; readonly col?: number };
 }
 interface Term extends Located {
   readonly type?: string;
@@ -140,14 +142,16 @@ function testOf(ast: Ast): string | null {
 
 function readRules(ast: Ast, file: string, policy: string, problems: Problem[]): PolicyModule {
   const rules: RuleLocation[] = [];
+  const starts: { line: number; column: number }[] = [];
   const has = new Set<string>();
   for (const rule of ast.rules ?? []) {
     const { head } = rule;
     const first = head.ref?.[0]?.value;
     const name = typeof first === "string" ? first : (head.name ?? "");
     const shape = RULES.get(name);
-    if (shape === undefined) continue;
     const line = rule.location?.row ?? head.location?.row ?? 0;
+    starts.push({ line, column: rule.location?.col ?? 1 });
+    if (shape === undefined) continue;
     const set = head.key !== undefined && head.value === undefined;
     if (head.args !== undefined || (head.ref?.length ?? 1) > (set ? 2 : 1) || set !== (shape === "set"))
       problems.push({
@@ -164,7 +168,7 @@ function readRules(ast: Ast, file: string, policy: string, problems: Problem[]):
       line: 0,
       message: `has none of the rules that are asked for: ${[...RULES.keys()].join(", ")}`,
     });
-  return { file, policy, has, rules };
+  return { file, policy, has, rules, starts: starts.sort((a, b) => a.line - b.line) };
 }
 
 /** The code of `deny contains {"code": "…", …}`, where it is a literal. */

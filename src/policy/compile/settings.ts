@@ -7,7 +7,8 @@ import type { PolicyOptions, SourceFile } from "./sources.ts";
 import { parseYamlDocuments } from "./yaml-text.ts";
 
 const Mode = Type.Enum(["enforce", "observe"]);
-const FolderSettings = Type.Object(
+/** The file, as editors check it. */
+export const FolderSettings = Type.Object(
   {
     mode: Type.Optional(Mode),
     denial: Type.Optional(

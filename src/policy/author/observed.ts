@@ -1,0 +1,57 @@
+/**
+ * What an agent did, out of the record: the lines of `sidegate audit query --json` (one event each), as `suggest` reads them.
+ */
+export interface Observed {
+  /** Preamble, facts and the rest, laid over each other: what a policy can be asked about. */
+  readonly op: Readonly<Record<string, unknown>>;
+  readonly verdict: string;
+  readonly code: string;
+  /** It went on under observation and would have been denied. */
+  readonly wouldDeny: boolean;
+}
+
+/** Null: another kind of record, or an operation whose detail was erased. */
+export function readObserved(event: unknown): Observed | null {
+  const { kind, op, verdict, decision, erased } = record(event);
+  if (kind !== "op" || erased === true || typeof verdict !== "string") return null;
+  const { rest, ...facts } = record(op);
+  const { would, code } = record(decision);
+  return {
+    op: merge(facts, record(rest)) as Readonly<Record<string, unknown>>,
+    verdict,
+    code: typeof code === "string" ? code : "",
+    wouldDeny: would !== undefined && would !== null,
+  };
+}
+
+/** One event a line; what is no event is left out. Throws SyntaxError with the line's number where a line is no JSON. */
+export function* readObservedLines(text: string): Generator<Observed> {
+  let number = 0;
+  for (const line of text.split("\n")) {
+    number++;
+    if (line.trim() === "") continue;
+    let event: unknown;
+    try {
+      event = JSON.parse(line);
+    } catch {
+      throw new SyntaxError(`line ${number} is no JSON`);
+    }
+    const observed = readObserved(event);
+    if (observed !== null) yield observed;
+  }
+}
+
+function merge(a: unknown, b: unknown): unknown {
+  if (!isObject(a) || !isObject(b)) return b === undefined ? a : b;
+  const out: Record<string, unknown> = { ...a };
+  for (const [key, value] of Object.entries(b)) out[key] = key in a ? merge(a[key], value) : value;
+  return out;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+export function record(value: unknown): Record<string, unknown> {
+  return isObject(value) ? value : {};
+}
