@@ -172,6 +172,11 @@ describe("what two readers could read differently is refused", () => {
     "x".repeat(64),
     `${"a.".repeat(127)}a`,
     "a\r\nb",
+    "1.2.3",
+    "127.1",
+    "0x7f.1",
+    "010.0.0.1",
+    "::1",
   ])("the name %j", (name) => {
     expect(why(clientHello({ extensions: [serverName(name)] }))).toBe("server name");
   });

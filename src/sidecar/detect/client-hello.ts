@@ -10,6 +10,7 @@
  * Chromium and Firefox on every connection) are alike on purpose, so nobody can tell them apart here; `ech` says only that the
  * extension is there. What follows from it depends on who answers (see `hidesName`).
  */
+import { isHostName } from "#core/host-name.ts";
 import type { ClientHello } from "../seam/stages.ts";
 
 export type HelloReading =
@@ -151,15 +152,12 @@ function readServerName(data: Uint8Array): string | null {
   return hostName(name);
 }
 
-const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
-
-/** Lower case, without the dot at the end; null where it is no host name (addresses are none: RFC 6066 3). */
+/** Lower case, without the dot at the end; null where it is no host name. */
 function hostName(bytes: Uint8Array): string | null {
-  let text = String.fromCharCode(...bytes.subarray(0, 255)).toLowerCase();
   if (bytes.length > 254) return null;
-  if (text.endsWith(".")) text = text.slice(0, -1);
-  if (text.length === 0 || text.length > 253) return null;
-  return text.split(".").every((label) => LABEL.test(label)) ? text : null;
+  const text = String.fromCharCode(...bytes).toLowerCase();
+  const name = text.endsWith(".") ? text.slice(0, -1) : text;
+  return isHostName(name) ? name : null;
 }
 
 /** `ProtocolNameList<2..2^16-1>` of `ProtocolName<1..2^8-1>` (RFC 7301 3.1). Names as latin1; GREASE values (RFC 8701) are left out. */

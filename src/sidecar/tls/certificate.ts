@@ -22,6 +22,7 @@ import {
   unsigned,
   utf8,
 } from "#core/der.ts";
+import { isHostName } from "#core/host-name.ts";
 
 export interface Validity {
   readonly fromMs: number;
@@ -50,7 +51,6 @@ const VERSION_3 = explicit(0, unsigned(Buffer.from([2])));
 
 /** X.520 ub-common-name. */
 const MAX_COMMON_NAME = 64;
-const MAX_HOST_NAME = 253;
 
 const extension = (id: string, value: Uint8Array): Buffer => sequence(objectId(id), octets(value));
 const critical = (id: string, value: Uint8Array): Buffer => sequence(objectId(id), TRUE, octets(value));
@@ -136,16 +136,11 @@ function serial(): Buffer {
   return bytes;
 }
 
-const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
-
-/** `[2] dNSName` or `[7] iPAddress`. A name whose last label is a number is refused: clients would read it as an address. */
+/** `[2] dNSName` or `[7] iPAddress`. */
 function generalName(name: string): Buffer {
   const address = parseAddress(name);
   if (address !== null) return implicit(7, address.bytes);
-  const labels = name.split(".");
-  const last = labels.at(-1) ?? "";
-  if (name.length > MAX_HOST_NAME || /^[0-9]+$/.test(last) || !labels.every((label) => LABEL.test(label)))
-    throw new LeafNameError(name);
+  if (!isHostName(name)) throw new LeafNameError(name);
   return implicit(2, Buffer.from(name, "latin1"));
 }
 
