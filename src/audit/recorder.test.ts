@@ -169,6 +169,26 @@ test("a full spool refuses everything, but still takes the outcome of what was p
   expect(disk.text()).toContain('"k":"end"');
 });
 
+test("THREATS E7: a spool filled up with denials keeps room for outcomes, and says how many denials it left out", async () => {
+  const { recorder, spool, disk } = recorderOn(new MemoryDisk(), {}, { maxBytes: 4_000, segmentBytes: 2_000 });
+  const permitted = recorder.op(op());
+  let left = 0;
+  for (let i = 0; i < 5_000; i++) {
+    if (recorder.op(op({ verdict: "deny" })) === 0) left++;
+    await committed(recorder);
+  }
+  expect(recorder.refuses(true)).toBe("audit_full");
+  expect(spool.usedBytes).toBeLessThan(6_000);
+  recorder.end({ op: permitted, status: "200", ms: 1, bytesUp: 0, bytesDown: 0, masked: 0, attempts: 1 });
+  expect(await committed(recorder)).toBe(true);
+  expect(disk.text()).toContain('"k":"end"');
+  spool.acknowledge(recorder.boot, spool.written, false);
+  expect(recorder.refuses(false)).toBe(null);
+  recorder.op(op({ verdict: "deny" }));
+  await committed(recorder);
+  expect(cores(disk).find((c) => c["note"] === "lost")).toMatchObject({ count: left });
+});
+
 test("beyond its reserve the spool takes nothing at all", () => {
   const { spool } = recorderOn(new MemoryDisk(), {}, { maxBytes: 1_000 });
   expect(() => spool.append(Buffer.alloc(2 << 20), 0, 2 << 20, 2, 3)).toThrow(SpoolFull);

@@ -144,6 +144,11 @@ class SpoolRecorder implements Recorder {
   }
 
   op(entry: OpEntry): number {
+    // What is left of a full spool belongs to the outcomes of what was permitted: nobody may fill it up with denials.
+    if (entry.verdict === "deny" && this.#spool.full) {
+      this.#lost++;
+      return 0;
+    }
     if (!this.#takes()) return 0;
     const seq = this.#next();
     const salt = this.#salt();
@@ -204,7 +209,7 @@ class SpoolRecorder implements Recorder {
       this.#schedule();
       return false;
     }
-    if (this.#lost > 0 && !this.#failed) {
+    if (this.#lost > 0 && !this.#failed && !this.#spool.full) {
       const count = this.#lost;
       this.#lost = 0;
       this.#core(noteLine(this.#next(), this.#now(), "lost", `"count":${count}`));
