@@ -13,7 +13,6 @@
  */
 import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
-import { assertNever } from "#core/assert-never.ts";
 import type { Chunk } from "../seam/leg.ts";
 
 const SHARED_BYTES = 65_536;
@@ -40,64 +39,110 @@ export function privateBuffers(): number {
   return privateHandles;
 }
 
+/** A buffer of one handle, or of the writes that it was given to; back among the free ones when all of them are done. */
+class Private {
+  readonly bytes: Buffer = Buffer.allocUnsafeSlow(PRIVATE_BYTES);
+  /** Writes that are not done, or whose callback is still to come. */
+  #writes = 0;
+  /** The handle reads into it no more. */
+  #left = false;
+
+  static take(): Private {
+    const free = FREE.pop() ?? new Private();
+    free.#left = false;
+    return free;
+  }
+
+  writing(): void {
+    this.#writes++;
+  }
+  /** The callback of a write; a failed one is done, too. */
+  readonly done = (): void => {
+    this.#writes--;
+    this.#recycle();
+  };
+  leave(): void {
+    this.#left = true;
+    this.#recycle();
+  }
+
+  #recycle(): void {
+    if (this.#left && this.#writes === 0 && FREE.length < FREE_MAX) FREE.push(this);
+  }
+}
+
+/** Without them a bulk transfer makes garbage as fast as it reads, which is collected late: 75 MB more, seen. */
+const FREE: Private[] = [];
+const FREE_MAX = 16;
+
 /** One per leg: what its handle reads into, and the chunk that it lends. Valid as a Chunk during one call of `data` only. */
 export class Lent implements Chunk {
   length = 0;
   #bytes: Buffer = NOTHING;
-  /** What the next read goes into; null: it was given to a write. */
-  #into: Buffer | null = SHARED;
-  #private = false;
+  #bulk = false;
+  /** The handle's own buffer; null also where it has been given to a write, and the next read gets another. */
+  #private: Private | null = null;
+  /** What the present chunk lies in, given away or not. */
+  #lies: Private | null = null;
 
   /** The buffer for the next read. */
   into(): Buffer {
-    if (this.#into === null) this.#into = Buffer.allocUnsafeSlow(PRIVATE_BYTES);
-    return this.#into;
+    if (!this.#bulk) return SHARED;
+    this.#private ??= Private.take();
+    return this.#private.bytes;
   }
 
   /** Lends the first `length` bytes of what `into` gave. */
   lendRead(buffer: Buffer, length: number): void {
     this.#bytes = buffer;
     this.length = length;
+    this.#lies = this.#private?.bytes === buffer ? this.#private : null;
   }
 
   /** Lends bytes that nobody writes into again. */
   lendOwned(bytes: Buffer): void {
     this.#bytes = bytes;
     this.length = bytes.length;
+    this.#lies = null;
   }
 
   /** Ends the loan; after a read it also chooses what the next one goes into. */
   takeBack(): void {
     const read = this.length;
-    const wasRead = this.#bytes === SHARED || this.#bytes === this.#into;
+    const shared = this.#bytes === SHARED;
+    const own = this.#lies !== null;
     this.#bytes = NOTHING;
+    this.#lies = null;
     this.length = 0;
-    if (!wasRead) return;
-    if (this.#private) {
-      if (read < STRING_MAX) this.release();
-    } else if (read >= BULK_READ && privateHandles < PRIVATE_HANDLES) {
-      privateHandles++;
-      this.#private = true;
-      this.#into = null;
-    }
+    if (own && read < STRING_MAX) this.release();
+    if (!shared || this.#bulk || read < BULK_READ || privateHandles >= PRIVATE_HANDLES) return;
+    privateHandles++;
+    this.#bulk = true;
   }
 
   /** Back to the shared buffer: the handle carries little, or is gone. */
   release(): void {
-    if (this.#private) privateHandles--;
-    this.#private = false;
-    this.#into = SHARED;
+    if (this.#bulk) privateHandles--;
+    this.#bulk = false;
+    this.#private?.leave();
+    this.#private = null;
   }
 
-  /** Whether a view may outlive the call: of a private buffer only once it is given away, and then it pins all of it. */
-  get lasting(): "never" | "given-away" | "owned" {
-    if (this.#bytes === SHARED) return "never";
-    return this.#bytes === this.#into ? "given-away" : "owned";
+  /** The private buffer that the chunk lies in: writes of it are counted, so that it is not used again too early. */
+  get own(): Private | null {
+    return this.#lies;
   }
 
-  /** The buffer belongs to a write from now on; the next read goes into another one. */
-  giveAway(): void {
-    if (this.#bytes === this.#into) this.#into = null;
+  /** Whether the next read may overwrite it however fast it is written. */
+  get shared(): boolean {
+    return this.#bytes === SHARED;
+  }
+
+  /** The buffer belongs to its writes from now on; the next read goes into another one. */
+  giveAway(own: Private): void {
+    if (this.#private !== own) return;
+    this.#private = null;
+    own.leave();
   }
 
   at(i: number): number {
@@ -136,32 +181,19 @@ export class Lent implements Chunk {
 export function forward(socket: Socket, chunk: Chunk, from: number, to: number): boolean {
   const length = to - from;
   if (length <= STRING_MAX) return socket.write(chunk.latin1(from, to), "latin1");
+  if (!(chunk instanceof Lent) || chunk.shared) return socket.write(chunk.slice(from, to));
+  const { own } = chunk;
+  if (own === null) return socket.write(chunk.view(from, to));
   // A write behind others waits for sure: a small view must not pin a whole buffer meanwhile.
-  const pins = socket.writableLength > 0;
-  if (!(chunk instanceof Lent) || mustCopy(chunk, length, pins)) return socket.write(chunk.slice(from, to));
-  const room = socket.write(chunk.view(from, to));
-  if (socket.writableLength > 0) chunk.giveAway();
+  if (length < BULK_READ && socket.writableLength > 0) return socket.write(chunk.slice(from, to));
+  own.writing();
+  const room = socket.write(chunk.view(from, to), own.done);
+  if (socket.writableLength > 0) chunk.giveAway(own);
   return room;
 }
 
 /** Keeps a part of a chunk beyond the call, for a write that has to wait. */
 export function keep(chunk: Chunk, from: number, to: number): string | Uint8Array {
-  const length = to - from;
-  if (length <= STRING_MAX) return chunk.latin1(from, to);
-  if (!(chunk instanceof Lent) || mustCopy(chunk, length, true)) return chunk.slice(from, to);
-  chunk.giveAway();
-  return chunk.view(from, to);
-}
-
-function mustCopy(chunk: Lent, length: number, pins: boolean): boolean {
-  switch (chunk.lasting) {
-    case "never":
-      return true;
-    case "given-away":
-      return pins && length < BULK_READ;
-    case "owned":
-      return false;
-    default:
-      return assertNever(chunk.lasting);
-  }
+  if (to - from <= STRING_MAX) return chunk.latin1(from, to);
+  return chunk instanceof Lent && !chunk.shared && chunk.own === null ? chunk.view(from, to) : chunk.slice(from, to);
 }

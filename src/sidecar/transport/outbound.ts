@@ -87,12 +87,14 @@ export class OutboundLeg implements Outbound {
     );
   }
 
-  write(_permit: Scope, bytes: Uint8Array | string): boolean {
+  write(permit: Scope, bytes: Uint8Array | string): boolean {
+    permit.bytesUp += bytes.length;
     if (this.#straight()) return this.#wire.write(bytes);
     return this.#wait(bytes);
   }
 
-  forward(_permit: Scope, chunk: Chunk, from: number, to: number): boolean {
+  forward(permit: Scope, chunk: Chunk, from: number, to: number): boolean {
+    permit.bytesUp += to - from;
     if (this.#straight()) return this.#wire.forward(chunk, from, to);
     return to > from ? this.#wait(keep(chunk, from, to)) : true;
   }
