@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Clock } from "#core/clock.ts";
+import { isMemoryFolder } from "#process/memory-folder.ts";
 import { AUTHORITY_FILE, loadAuthority, makeAuthority } from "./authority.ts";
 
 const DAY = 86_400_000;
@@ -33,6 +34,10 @@ test("its key lies in one file that only we can read, and nothing else is left t
   await loadAuthority(folder, at(0));
   expect((await stat(file)).mode & 0o777).toBe(0o600);
   expect(await readdir(folder)).toEqual([AUTHORITY_FILE]);
+});
+
+test("whether its key lies in memory is said", async () => {
+  expect((await loadAuthority(folder, at(0))).memory).toBe(isMemoryFolder(folder));
 });
 
 test("it is valid for a year, from an hour ago", () => {

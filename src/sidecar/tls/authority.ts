@@ -11,6 +11,7 @@ import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import path from "node:path";
 import type { Clock } from "#core/clock.ts";
+import { isMemoryFolder } from "#process/memory-folder.ts";
 import { replaceFile } from "#process/replace-file.ts";
 import {
   authorityCertificate,
@@ -32,6 +33,8 @@ export interface AuthorityStart {
   /** made: there was none. loaded: as before the restart. replaced: running agents trust it only after they read the trust files again. */
   readonly how: "made" | "loaded" | "replaced";
   readonly why: string;
+  /** False: the key lies on a disk, which its owner did not promise to anybody. To be named as open. */
+  readonly memory: boolean;
 }
 
 /** Key and certificate in one file, so that a crash cannot leave a pair that does not match. */
@@ -54,12 +57,15 @@ export function makeAuthority(clock: Clock): Authority {
 /** `folder`: on a memory volume that only the sidecar mounts. Rejects when a new authority cannot be written there. */
 export async function loadAuthority(folder: string, clock: Clock): Promise<AuthorityStart> {
   const file = path.join(folder, AUTHORITY_FILE);
+  const memory = isMemoryFolder(folder);
   const found = await readPrivate(file);
   const read = found.kind === "text" ? parse(found.text, clock.wallMs()) : found;
-  if (read.kind === "authority") return { authority: read.authority, how: "loaded", why: "" };
+  if (read.kind === "authority") return { authority: read.authority, how: "loaded", why: "", memory };
   const { authority, text } = fresh(clock);
   await replaceFile(file, text, 0o600);
-  return read.kind === "absent" ? { authority, how: "made", why: "" } : { authority, how: "replaced", why: read.why };
+  return read.kind === "absent"
+    ? { authority, how: "made", why: "", memory }
+    : { authority, how: "replaced", why: read.why, memory };
 }
 
 type Read =

@@ -8,7 +8,7 @@ import { systemClock } from "#core/clock.ts";
 import { makeAuthority } from "./authority.ts";
 import { javaStore } from "./java-store.ts";
 import { certificatesIn } from "./pem.ts";
-import { systemRoots, writeTrustFiles } from "./trust.ts";
+import { readRoots, systemRoots, writeTrustFiles } from "./trust.ts";
 
 const ours = makeAuthority(systemClock).caPem;
 const root = makeAuthority(systemClock).caPem;
@@ -77,6 +77,18 @@ test("the system's roots come from the first file that has any", async () => {
   await writeFile(file, root);
   expect(await systemRoots([path.join(folder, "absent"), empty, file])).toEqual({ pem: root, from: file });
   expect(count((await systemRoots()).pem)).toBeGreaterThan(50);
+});
+
+test("files that the author's variables name are read once; what holds no certificate is named", async () => {
+  const file = path.join(folder, "corp.pem");
+  const empty = path.join(folder, "empty.pem");
+  await writeFile(file, corporate);
+  await writeFile(empty, "");
+  const absent = path.join(folder, "absent");
+  expect(await readRoots([file, file, empty, absent, folder, "/dev/zero"])).toEqual({
+    pem: [corporate],
+    missing: [empty, absent, folder, "/dev/zero"],
+  });
 });
 
 test("a Java store has its entries in order and ends in the digest that keytool computes", () => {

@@ -5,7 +5,7 @@
  * Each file is replaced at once, so a client that starts meanwhile never reads half of one. Fails by rejecting: an agent that
  * trusts nothing of ours cannot do anything, so the sidecar must not become ready.
  */
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { getCACertificates } from "node:tls";
 import { STORE_PASSWORD, type TrustPaths } from "#contract/trust-environment.ts";
 import { replaceFile } from "#process/replace-file.ts";
@@ -35,6 +35,31 @@ export async function systemRoots(first: readonly string[] = []): Promise<Roots>
     if (text.includes("-----BEGIN CERTIFICATE-----")) return { pem: text, from: file };
   }
   return { pem: getCACertificates("bundled").join("\n"), from: "node" };
+}
+
+/** No bundle of certificates is larger. */
+const MAX_ROOTS_BYTES = 8 * 1024 * 1024;
+
+export interface ExtraRoots {
+  readonly pem: readonly string[];
+  /** Files that could not be read, or hold no certificate: their clients lose them. To be told. */
+  readonly missing: readonly string[];
+}
+
+/** What the author's own variables name (`TrustEnvironment.merge`): into the bundle with it, or these clients lose it. */
+export async function readRoots(files: readonly string[]): Promise<ExtraRoots> {
+  const pem: string[] = [];
+  const missing: string[] = [];
+  for (const file of new Set(files)) {
+    const size = await stat(file).then(
+      (found) => (found.isFile() ? found.size : Infinity),
+      () => Infinity,
+    );
+    const text = size <= MAX_ROOTS_BYTES ? await readFile(file, "utf8").catch(() => "") : "";
+    if (text.includes("-----BEGIN CERTIFICATE-----")) pem.push(text);
+    else missing.push(file);
+  }
+  return { pem, missing };
 }
 
 export interface TrustSources {
