@@ -2,21 +2,29 @@
  * The Merkle tree of RFC 6962, section 2.1: a signed root fixes every record before it, and a short path proves that one record
  * is under that root. Pure. A tree that only grows is kept as its *peaks*: the roots of its full subtrees.
  */
-import { createHash, hash } from "node:crypto";
+import { hash } from "node:crypto";
 
 export type Digest = Buffer;
 const DIGEST_BYTES = 32;
-const LEAF = Buffer.of(0x00);
-const NODE = Buffer.of(0x01);
+const LEAF = 0x00;
+const NODE = 0x01;
+/** Reused for each hash: the log has one for every record, and another one or two to put them together. */
+const scratch = Buffer.alloc(8 * 1024);
 
 /** MTH({d}) = SHA-256(0x00 || d) */
 export function leafHash(data: Uint8Array): Digest {
-  return createHash("sha256").update(LEAF).update(data).digest();
+  const input = data.length < scratch.length ? scratch : Buffer.alloc(data.length + 1);
+  input[0] = LEAF;
+  input.set(data, 1);
+  return hash("sha256", input.subarray(0, data.length + 1), "buffer");
 }
 
 /** SHA-256(0x01 || left || right) */
 export function nodeHash(left: Digest, right: Digest): Digest {
-  return hash("sha256", Buffer.concat([NODE, left, right], 1 + 2 * DIGEST_BYTES), "buffer");
+  scratch[0] = NODE;
+  scratch.set(left, 1);
+  scratch.set(right, 1 + DIGEST_BYTES);
+  return hash("sha256", scratch.subarray(0, 1 + 2 * DIGEST_BYTES), "buffer");
 }
 
 /** A growing tree: peak i is the root of a full subtree of 2^i leaves, there where bit i of `size` is set. */

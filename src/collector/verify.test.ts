@@ -152,9 +152,9 @@ test("a flipped byte in any record, at any position, is found, and named where i
         s.db.exec("ROLLBACK TO flip; RELEASE flip");
       }
     }),
-    { numRuns: Number(process.env["FUZZ_RUNS"] ?? 250) },
+    { numRuns: Number(process.env["FUZZ_RUNS"] ?? 150) },
   );
-});
+}, 60_000);
 
 test("a record changed together with its leaf is still found: by the chain and by the signed tree", async () => {
   const s = await subject();
@@ -190,6 +190,11 @@ test("a detail that is gone without an act of erasure is a finding", async () =>
   const s = await subject();
   s.db.exec("DELETE FROM details WHERE boot = 2 AND seq = 3; INSERT INTO erased VALUES (2, 3)");
   expect((await verify(s)).findings).toEqual([expect.objectContaining({ kind: "detail", boot: s.boots[1], seq: 3 })]);
+});
+
+test("a key that is none is a finding, not a fault", async () => {
+  const s = await subject();
+  expect((await verify(s, { publicKey: "nonsense" })).findings[0]?.kind).toBe("signature");
 });
 
 test("a log cut off and signed anew with another key, or rolled back as a whole, is found by what was kept elsewhere", async () => {

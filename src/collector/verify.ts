@@ -43,8 +43,10 @@ const PAGE = 2_000;
 export async function verifyStore(options: VerifyOptions): Promise<VerifyReport> {
   const { store } = options;
   const findings = new Findings();
-  const publicKey = options.publicKey ?? (await store.publicKey());
-  if (publicKey === null) findings.add("signature", "", 0, "the store names no public key");
+  const named = options.publicKey ?? (await store.publicKey());
+  const origin = named === null ? null : originOrNull(named);
+  const publicKey = origin === null ? null : named;
+  if (publicKey === null) findings.add("signature", "", 0, "there is no public key to check signatures with");
   const checkpoints = await store.checkpoints();
   const log = new LogCheck(findings, checkpoints, publicKey, options.expect);
   const boots = new Map<string, BootCheck>();
@@ -85,11 +87,19 @@ export async function verifyStore(options: VerifyOptions): Promise<VerifyReport>
     running,
     erased: erased.length,
     checkpoints: checkpoints.length,
-    origin: publicKey === null ? null : originOf(publicKey),
+    origin,
     checkpoint: log.checkpointText(),
     findings: findings.list,
     found: findings.count,
   };
+}
+
+function originOrNull(pem: string): string | null {
+  try {
+    return originOf(pem);
+  } catch {
+    return null;
+  }
 }
 
 function idParts(id: string): [boot: string, seq: number] {

@@ -21,13 +21,21 @@ export function escapeForTerminal(text: string): string {
   });
 }
 
-/** As `escapeForTerminal`, at most `most` characters (≥ 16); a longer text says how much is missing. */
+/** As `escapeForTerminal`, at most `most` characters (≥ 16); a longer text says how many of its characters are missing. */
 export function escapeAndCut(text: string, most: number): string {
-  // Escaping only lengthens, so the rest need not be looked at.
-  const shown = escapeForTerminal(text.slice(0, most + 1));
-  if (shown.length <= most && text.length <= most) return shown;
-  const note = `…(+${text.length})`;
-  const room = Math.max(0, most - note.length);
-  const kept = escapeForTerminal(text.slice(0, room)).slice(0, room);
-  return `${kept}…(+${text.length - Math.min(room, text.length)})`;
+  // Escaping only lengthens: what lies beyond `most` cannot be shown anyway.
+  if (text.length <= most) {
+    const whole = escapeForTerminal(text);
+    if (whole.length <= most) return whole;
+  }
+  const room = most - `…(+${text.length})`.length;
+  let shown = "";
+  let taken = 0;
+  for (const character of text.slice(0, most)) {
+    const next = escapeForTerminal(character);
+    if (shown.length + next.length > room) break;
+    shown += next;
+    taken += character.length;
+  }
+  return `${shown}…(+${text.length - taken})`;
 }
