@@ -10,8 +10,11 @@
 // (variation selectors, fillers, joiners); every space but the ordinary one, and the replacement characters.
 const UNSAFE = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800\ufffc\ufffd]|(?! )\p{Zs}/gu;
 
+const PLAIN = /^[\x20-\x7e]*$/;
+
 /** One line of visible text. Back slashes are left alone: what is shown is for eyes, not for parsing. */
 export function escapeForTerminal(text: string): string {
+  if (PLAIN.test(text)) return text;
   return text.replaceAll(UNSAFE, (c) => {
     if (c === "\n") return String.raw`\n`;
     if (c === "\r") return String.raw`\r`;
