@@ -389,8 +389,9 @@ export class Exchange implements LegEvents, BodySink {
 
   /** The answer is whole. The rest of the request still goes on, where the upstream takes it. */
   #settle(): void {
+    const { expectContinue } = this.#request.block;
     if (this.requestDone) this.#complete();
-    else if (this.#upstreamEnded || this.#spoiled || this.#answer?.block.close === true || this.closing) {
+    else if (this.#upstreamEnded || this.#spoiled || this.#answer?.block.close === true || expectContinue) {
       this.closing = true;
       this.#complete();
     }

@@ -36,6 +36,8 @@ export function readAnswerHead(text: string, method: string, limits: HttpLimits)
   if (version === 0 && block.chunked) return "chunked_before_1_1";
   const body = bodyOf(status, method, block);
   if (body === "not-allowed") return "body_not_allowed";
+  // HTTP/1.0 has no interim answers, and none of them is the last.
+  if (status < 200 && (version === 0 || block.close)) return "interim";
   return { status, minor: version, block, text, fieldsAt, body };
 }
 

@@ -195,6 +195,12 @@ function note(block: FieldBlock, section: Section, m: number): Fault | null {
     if (Object.hasOwn(SINGLE, name) || name === "connection" || HOP_BY_HOP.has(name)) return "look_alike_field";
   }
   const value = text.slice(mark(marks, m + 2), mark(marks, m + 3));
+  // White space around a value may be a tab, and some parsers take that for a part of it: not where framing hangs on it.
+  if (
+    (name === "content-length" || name === "transfer-encoding") &&
+    hasTab(text, mark(marks, m + 1), mark(marks, m + 4))
+  )
+    return name === "content-length" ? "content_length" : "transfer_coding";
   const bit = SINGLE[name];
   if (bit !== undefined) {
     if ((block.seen & bit) !== 0) return section === "request" || bit <= 4 ? "duplicate_field" : null;
@@ -274,6 +280,11 @@ function cutNominated(block: FieldBlock, section: Section): FieldBlock | Fault {
   }
   block.cuts = [...cuts].sort((a, b) => a[0] - b[0]).flat();
   return block;
+}
+
+function hasTab(text: string, from: number, to: number): boolean {
+  const tab = text.indexOf("\t", from);
+  return tab >= 0 && tab < to;
 }
 
 function mark(marks: readonly number[], i: number): number {

@@ -46,6 +46,8 @@ export class RequestHeadReader {
     while (TOKEN[text.charCodeAt(sp)] === 1) sp++;
     if (sp === 0 || sp > METHOD_MAX || text.charCodeAt(sp) !== SP) return "method";
     const method = text.slice(0, sp);
+    // Only ever the beginning of HTTP/2's preface.
+    if (method === "PRI") return "method";
     const lineEnd = text.indexOf("\r\n", sp);
     // " HTTP/1.x" is nine characters.
     const versionAt = lineEnd - 9;
