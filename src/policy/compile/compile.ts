@@ -12,6 +12,7 @@ import type { BundleParts } from "../assemble.ts";
 import { ENTRYPOINT } from "../manifest.ts";
 import { readArchive } from "../tar.ts";
 import { checkBuilt } from "./check-built.ts";
+import { MAIN_FILE } from "./main-module.ts";
 import { type PolicyModule, readOpaErrors } from "./modules.ts";
 import type { Problem } from "./problem.ts";
 import { type OpaOutcome, runOpa } from "./run-opa.ts";
@@ -57,7 +58,8 @@ async function compileIn(
     ],
     cwd: folder,
   });
-  if (check.status !== 0) return failed("opa check", check);
+  if (check.status !== 0)
+    return { kind: "problems", problems: failed("opa check", check).problems.map((p) => inAuthorsWords(p, workspace)) };
   const reads = await readInputs(opa, folder, policyFiles);
   if ("kind" in reads) return reads;
 
@@ -88,6 +90,20 @@ function failed(step: string, run: OpaOutcome): Problems {
   if (problems !== null && problems.length > 0) return { kind: "problems", problems };
   const message = run.stopped === null ? (run.stderr || run.stdout).trim() : `was stopped (${run.stopped})`;
   return { kind: "problems", problems: [{ file: step, line: 0, message }] };
+}
+
+/** A problem in the generated main is one of the rule that its line asks for. */
+function inAuthorsWords(problem: Problem, { main, modules }: Workspace): Problem {
+  if (problem.file !== MAIN_FILE) return problem;
+  const asked = /policy\["([^"]+)"\]\.([a-z_]+)/.exec(main.split("\n")[problem.line - 1] ?? "");
+  const module = modules.find(({ policy }) => policy === asked?.[1]);
+  const rule = module?.rules.find((found) => found.rule === asked?.[2]);
+  if (module === undefined || rule === undefined) return problem;
+  return {
+    file: module.file,
+    line: rule.line,
+    message: `${rule.rule} has a value of the wrong type (${problem.message})`,
+  };
 }
 
 async function buildModule(opa: string, { folder, policyFiles }: Workspace): Promise<Uint8Array | Problems> {

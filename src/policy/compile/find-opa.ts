@@ -83,7 +83,7 @@ async function findOnPath(search: OpaSearch, tried: string[]): Promise<string | 
 async function build(search: OpaSearch, to: string, tried: string[]): Promise<boolean> {
   if (search.toolsDir === null) return false;
   try {
-    await run("go", ["version"], { timeout: 10_000 });
+    await run("go", ["version"], { env: search.env, timeout: 10_000 });
   } catch {
     tried.push("no Go to build it with");
     return false;

@@ -21,6 +21,8 @@ export interface Workspace {
   /** Modules and the generated main. */
   readonly policyFiles: readonly string[];
   readonly testFiles: readonly string[];
+  /** Text of the generated main. */
+  readonly main: string;
   /** The `data` document. */
   readonly data: { readonly sidegate: { readonly targets: object; readonly data: object } };
 }
@@ -59,7 +61,8 @@ async function prepare(opa: string, folder: string, sources: PolicySources): Pro
       data: Object.fromEntries(sources.data),
     },
   };
-  await place(folder, { name: MAIN_FILE, text: generateMain(read.modules, sources.options) });
+  const main = generateMain(read.modules, sources.options);
+  await place(folder, { name: MAIN_FILE, text: main });
   await writeFile(path.join(folder, DATA_FILE), JSON.stringify(data));
   await writeFile(path.join(folder, CAPABILITIES_FILE), await capabilities(opa, folder));
   await writeFile(path.join(folder, INPUT_SCHEMA_FILE), JSON.stringify(inputSchema()));
@@ -68,6 +71,7 @@ async function prepare(opa: string, folder: string, sources: PolicySources): Pro
     modules: read.modules,
     policyFiles: [...sources.modules.map((file) => file.name), MAIN_FILE],
     testFiles: sources.tests.map((file) => file.name),
+    main,
     data,
   };
 }
