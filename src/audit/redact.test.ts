@@ -74,7 +74,7 @@ test("ordinary operations stay as they are", () => {
 
 test("whatever the text, JSON stays JSON", () => {
   const piece = fc.oneof(
-    fc.string({ unit: "binary", maxLength: 12 }),
+    fc.uint16Array({ maxLength: 12 }).map((codes) => String.fromCharCode(...codes)),
     fc.constantFrom(
       "password=",
       "Bearer ",
@@ -108,9 +108,9 @@ test("whatever the text, JSON stays JSON", () => {
       // The quick looks miss nothing.
       expect(redact(members, "name")).toBe(replaceSecrets(members, "name"));
     }),
-    { numRuns: Number(process.env["FUZZ_RUNS"] ?? 2_000) },
+    { numRuns: Number(process.env["FUZZ_RUNS"] ?? 1_000) },
   );
-});
+}, 60_000);
 
 test("redacting twice changes nothing more", () => {
   for (const [, , members] of TWELVE) {

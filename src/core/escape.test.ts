@@ -25,14 +25,15 @@ test("leaves readable text of any script alone", () => {
 });
 
 test("whatever comes in, nothing comes out that a terminal acts on", () => {
+  const units = fc.uint16Array({ maxLength: 50 }).map((codes) => String.fromCharCode(...codes));
   fc.assert(
-    fc.property(fc.string({ unit: "binary", maxLength: 50 }), fc.integer({ min: 16, max: 60 }), (text, most) => {
+    fc.property(units, fc.integer({ min: 16, max: 60 }), (text, most) => {
       const shown = escapeForTerminal(text);
-      expect(shown).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+      expect(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(shown)).toBe(false);
       expect(escapeForTerminal(shown)).toBe(shown);
       expect(escapeAndCut(text, most).length).toBeLessThanOrEqual(most);
     }),
-    { numRuns: 300 },
+    { numRuns: 1_000 },
   );
 });
 
