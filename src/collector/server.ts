@@ -44,6 +44,8 @@ export interface HttpResponse {
 const MAX_BODY_BYTES = 20 * 1024 * 1024;
 const BOOT_PATH = /^\/v1\/records\/([a-z0-9]{8,32})$/;
 const REQUEST_MS = 30_000;
+/** How long a batch under way may take when the collector is asked to end. */
+const DRAIN_MS = 5_000;
 
 export async function respond(options: ServerOptions, request: HttpRequest): Promise<HttpResponse> {
   const url = new URL(request.url, "http://collector");
@@ -64,7 +66,8 @@ export async function respond(options: ServerOptions, request: HttpRequest): Pro
 /** Rejects where the address cannot be had: also when another collector listens on that socket. */
 export async function serveCollector(options: ServerOptions): Promise<CollectorServer> {
   const { listen } = options;
-  const handler: RequestListener = (request, response) => void handle(options, request, response);
+  let closing = false;
+  const handler: RequestListener = (request, response) => void handle(options, request, response, () => closing);
   const server = listen.kind === "unix" ? createServer(handler) : createTlsServer(tlsOptions(listen), handler);
   server.requestTimeout = REQUEST_MS;
   server.headersTimeout = 10_000;
@@ -76,9 +79,12 @@ export async function serveCollector(options: ServerOptions): Promise<CollectorS
   return {
     port: typeof address === "object" && address !== null ? address.port : 0,
     async close() {
+      closing = true;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
+      const limit = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
       await closed;
+      clearTimeout(limit);
     },
   };
 }
@@ -87,7 +93,12 @@ function tlsOptions(listen: Listen & { kind: "tls" }): { cert: string; key: stri
   return { cert: listen.cert, key: listen.key, minVersion: "TLSv1.3" };
 }
 
-async function handle(options: ServerOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function handle(
+  options: ServerOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+  closing: () => boolean,
+): Promise<void> {
   let answer: HttpResponse;
   try {
     const body = await readBody(request);
@@ -102,7 +113,8 @@ async function handle(options: ServerOptions, request: IncomingMessage, response
     options.onError?.(fault instanceof Error ? fault : new Error(String(fault)));
     answer = { status: 503, body: '{"error":"not stored"}' };
   }
-  const close = answer.status === 413 ? { connection: "close" } : {};
+  // A kept connection would keep a closing server open.
+  const close = answer.status === 413 || closing() ? { connection: "close" } : {};
   response.writeHead(answer.status, {
     "content-type": answer.body.startsWith("{") ? "application/json" : "text/plain",
     "content-length": Buffer.byteLength(answer.body),

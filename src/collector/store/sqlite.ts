@@ -200,7 +200,7 @@ class SqliteStore implements RecordStore {
   }
 
   async close(): Promise<void> {
-    this.#db.close();
+    if (this.#db.isOpen) this.#db.close();
     await Promise.resolve();
   }
 }
