@@ -8,6 +8,7 @@ import { systemClock } from "#core/clock.ts";
 import { makeAuthority } from "#sidecar/tls/authority.ts";
 import { createLeafSource } from "#sidecar/tls/leaf-source.ts";
 import {
+  bugs,
   closeDoors,
   closed,
   type Door,
@@ -164,6 +165,29 @@ describe("an agent that speaks TLS", () => {
     leg.reset();
     await left;
     expect(lane.events).toEqual(["opened", "data"]);
+  });
+
+  test("gets all of 2 MB that were queued when its leg was ended, and then the connection is gone", async () => {
+    const client = connect();
+    client.on("end", () => client.end());
+    const { leg } = await answered();
+    leg.listen(new Recording());
+    const gone = new Promise<void>((resolve) => leg.onGone(resolve));
+    const sent = Buffer.alloc(2_000_000);
+    for (let i = 0; i < sent.length; i++) sent[i] = i % 251;
+    leg.write(sent);
+    leg.end();
+    expect((await received(client)).equals(sent)).toBe(true);
+    await gone;
+    expect(door.capture.connections).toBe(0);
+  });
+
+  test("is let go, and nothing else happens, when the lane's protocol name is one that ALPN cannot carry", async () => {
+    const left = closed(connect());
+    const { fault } = await answered(["x".repeat(300)]);
+    expect(fault).toBe("reset");
+    expect(bugs.splice(0)).toHaveLength(1);
+    await left;
   });
 
   test("that breaks the TLS stream fails the leg", async () => {

@@ -45,12 +45,6 @@ export class Contexts {
     this.#sessions.set(this.#name(key), session);
   }
 
-  /** Roots changed, or policy did: what was verified before must be verified again. */
-  forget(): void {
-    this.#contexts.clear();
-    this.#sessions.clear();
-  }
-
   #entry(ca: string | null): { readonly context: SecureContext; readonly id: number } {
     const known = this.#contexts.get(ca ?? "");
     if (known !== undefined) return known;

@@ -10,9 +10,10 @@ import type { Socket } from "node:net";
 import { isIP } from "node:net";
 import { checkServerIdentity, connect, type SecureContext, TLSSocket } from "node:tls";
 import type { Wheel } from "#core/wheel.ts";
-import type { LegFault, Tls } from "../seam/leg.ts";
+import type { LegFault } from "../seam/leg.ts";
 import { Secured } from "./end-point.ts";
 import { agentTlsFault, isPlaintext, socketFault, upstreamTlsFault } from "./faults.ts";
+import type { SecuredSocket } from "./wire.ts";
 
 export type AgentTlsFault = "tls-untrusted-by-agent" | "reset" | "timeout";
 /** As `AgentTlsFault`, where TLS starts in-band. */
@@ -20,7 +21,7 @@ export type InBandFault = AgentTlsFault | "plaintext-before-tls";
 
 /** The handshake's end: the socket that carries plaintext, or why there is none. On a fault the raw socket is the caller's to end. */
 export type Shaken<F> =
-  | { readonly kind: "secured"; readonly socket: TLSSocket; readonly tls: Tls }
+  | { readonly kind: "secured"; readonly secured: SecuredSocket }
   | { readonly kind: "fault"; readonly fault: F };
 
 export interface Answering {
@@ -47,7 +48,8 @@ export function answer(raw: Socket, how: Answering, then: (shaken: Shaken<InBand
   socket.on("secure", () => {
     const sni = (socket as { readonly servername?: unknown }).servername;
     const name = typeof sni === "string" && sni !== "" ? sni : null;
-    done({ kind: "secured", socket, tls: new Secured(socket, name, () => socket.getX509Certificate()) });
+    const tls = new Secured(socket, name, () => socket.getX509Certificate());
+    done({ kind: "secured", secured: { socket, tls, fault: agentTlsFault } });
   });
   socket.on("_tlsError", broken);
   socket.on("error", broken);
@@ -94,7 +96,8 @@ export function verify(raw: Socket, how: Verifying, then: (shaken: Shaken<LegFau
   socket.on("secureConnect", () => {
     if (!socket.authorized) return done({ kind: "fault", fault: "tls-bad-upstream" });
     certificate = socket.isSessionReused() ? how.resume?.certificate : socket.getPeerX509Certificate();
-    done({ kind: "secured", socket, tls: new Secured(socket, serverName, () => certificate) });
+    const tls = new Secured(socket, serverName, () => certificate);
+    done({ kind: "secured", secured: { socket, tls, fault: socketFault } });
   });
   socket.on("error", (error) => done({ kind: "fault", fault: upstreamTlsFault(error) }));
   socket.on("close", () => done({ kind: "fault", fault: "reset" }));

@@ -207,6 +207,18 @@ describe("an accepted connection", () => {
   });
 });
 
+test("a client that ended, and does not read what it asked for, is let go", async () => {
+  const { client, leg } = await pair(door);
+  client.pause();
+  const lane = new Recording();
+  leg.listen(lane);
+  client.end("give me all");
+  await lane.seen("ended");
+  leg.write(Buffer.alloc(8_000_000));
+  leg.end();
+  await lane.seen("failed timeout");
+});
+
 describe("first bytes", () => {
   test("come before anything else, and once", async () => {
     const { client, leg } = await pair(door);

@@ -1,18 +1,14 @@
 /**
- * The agent's leg. Before a lane has it, it collects first bytes for the pipeline (peek), answers TLS, and notices that the
- * client left; from `listen` on it hands everything to the lane, what was collected first.
- *
- * Fails towards less: what is collected is bounded (then the socket is paused), and a client that sends nothing costs an alarm.
+ * The agent's leg. Before a lane has it, it collects first bytes for the pipeline (first-bytes.ts) and answers TLS; from `listen`
+ * on it hands everything to the lane, what was collected first.
  */
-import { Buffer } from "node:buffer";
 import type { Duplex } from "node:stream";
 import type { SecureContext } from "node:tls";
-import { Accumulator } from "#core/accumulator.ts";
-import type { Alarm } from "#core/wheel.ts";
-import type { Chunk, LegEvents, LegFault, Tls } from "../seam/leg.ts";
+import type { Chunk, LegEvents, Tls } from "../seam/leg.ts";
 import type { Inbound, Taken } from "../seam/stages.ts";
 import type { Permit } from "../seam/verdict.ts";
-import { type AgentTlsFault, type Answering, answer, type InBandFault } from "./handshake.ts";
+import { FirstBytes } from "./first-bytes.ts";
+import { type Answering, answer, type InBandFault } from "./handshake.ts";
 import { LegStream } from "./leg-stream.ts";
 import { Wire, type WireOptions } from "./wire.ts";
 
@@ -20,54 +16,19 @@ export interface InboundOptions extends WireOptions {
   readonly handshakeMs: number;
 }
 
-/** Reading stops when this much waits for the pipeline. Up to here a client's leaving is noticed. */
-const HELD_HIGH_BYTES = 32_768;
-/** One read more than that. */
-const HELD_MAX_BYTES = HELD_HIGH_BYTES + 262_144;
-
-interface Peek {
-  readonly maxBytes: number;
-  readonly enough: (head: Uint8Array) => boolean;
-  readonly seen: (head: Uint8Array, why: "enough" | "full" | "ended" | "timeout" | "failed") => void;
-  readonly alarm: Alarm;
-}
-
 export class InboundLeg implements Inbound {
-  readonly #wire: Wire;
   readonly #options: InboundOptions;
-  readonly #held = new Accumulator(HELD_MAX_BYTES);
-  /** Before a lane: collects. */
-  readonly #collector: LegEvents;
+  readonly #first: FirstBytes;
+  readonly #wire: Wire;
   #listener: LegEvents | null = null;
-  #peek: Peek | null = null;
-  #fault: LegFault | null = null;
-  /** The lane asked for a pause before it got what was held. */
+  /** The lane asked for a pause; it may not have got what was held yet. */
   #paused = false;
-  #endHeld = false;
   #context: (() => SecureContext) | null = null;
 
   constructor(taken: Taken, options: InboundOptions) {
     this.#options = options;
-    this.#collector = {
-      opened() {},
-      drained: () => this.#listener?.drained(),
-      secured() {},
-      data: (chunk) => {
-        if (!this.#held.append(chunk.view(0, chunk.length))) return this.#wire.failSoon("reset");
-        this.#look();
-        if (this.#held.length >= HELD_HIGH_BYTES && this.#peek === null) this.#wire.pause();
-      },
-      ended: () => {
-        this.#endHeld = true;
-        this.#look();
-      },
-      failed: (fault) => {
-        this.#fault = fault;
-        this.#look();
-        this.#listener?.failed(fault);
-      },
-    };
-    this.#wire = Wire.accepted(taken, options, this.#collector);
+    this.#first = new FirstBytes(() => this.#wire, options.wheel, options.bug);
+    this.#wire = Wire.accepted(taken, options, this.#first);
   }
 
   get tls(): Tls | null {
@@ -80,19 +41,13 @@ export class InboundLeg implements Inbound {
     return this.#wire.bytesOut;
   }
 
-  peek(
-    limits: { readonly maxBytes: number; readonly timeoutMs: number },
-    enough: Peek["enough"],
-    then: Peek["seen"],
-  ): void {
-    const alarm = this.#options.wheel.after(limits.timeoutMs, () => this.#peeked("timeout"));
-    this.#peek = { maxBytes: Math.min(limits.maxBytes, HELD_HIGH_BYTES), enough, seen: then, alarm };
+  peek(...look: Parameters<Inbound["peek"]>): void {
+    this.#first.peek(...look);
     this.#wire.resume();
-    if (this.#held.length > 0 || this.#endHeld || this.#wire.over) process.nextTick(() => this.#look());
   }
 
-  answerTls(context: SecureContext, alpn: readonly string[], then: (fault: AgentTlsFault | null) => void): void {
-    const hello = this.#held.take();
+  answerTls(context: SecureContext, alpn: readonly string[], then: Parameters<Inbound["answerTls"]>[2]): void {
+    const hello = this.#first.take();
     this.#wire.bytesIn -= hello.length;
     this.#shake({ context, alpn, inBand: false }, hello, (fault) =>
       then(fault === "plaintext-before-tls" ? "reset" : fault),
@@ -104,9 +59,9 @@ export class InboundLeg implements Inbound {
   }
 
   startTls(alpn: readonly string[]): void {
-    const context = this.#context === null || this.#wire.tls !== null ? null : this.#guard(this.#context);
+    const context = this.#context === null || this.#wire.tls !== null ? null : this.#first.guard(this.#context);
     if (context === null) return this.#wire.failSoon("reset");
-    if (this.#held.length > 0 || !this.#wire.drainedIn) return this.#wire.failSoon("plaintext-before-tls");
+    if (this.#first.length > 0 || !this.#wire.drainedIn) return this.#wire.failSoon("plaintext-before-tls");
     this.#shake({ context, alpn, inBand: true }, null, (fault) => {
       const tls = this.#wire.tls;
       if (fault === null && tls !== null) this.#listener?.secured(tls);
@@ -116,11 +71,12 @@ export class InboundLeg implements Inbound {
   listen(events: LegEvents): void {
     this.#listener = events;
     if (this.#wire.over) {
-      const fault = this.#fault;
+      const { fault } = this.#first;
       if (fault !== null) process.nextTick(() => events.failed(fault));
       return;
     }
-    this.#wire.events = this.#collector;
+    this.#first.heir = events;
+    this.#wire.events = this.#first;
     events.opened();
     this.#handOver(events);
   }
@@ -129,8 +85,7 @@ export class InboundLeg implements Inbound {
     return this.#wire.write(bytes);
   }
 
-  forward(permit: Permit, chunk: Chunk, from: number, to: number): boolean {
-    permit.bytesDown += to - from;
+  forward(_permit: Permit, chunk: Chunk, from: number, to: number): boolean {
     return this.#wire.forward(chunk, from, to);
   }
 
@@ -144,18 +99,12 @@ export class InboundLeg implements Inbound {
     const listener = this.#listener;
     if (listener === null) this.#wire.resume();
     else if (this.#wire.events !== listener) process.nextTick(() => this.#handOver(listener));
-    else if (this.#endHeld) process.nextTick(() => this.#afterHeld(listener));
+    else if (this.#first.endHeld) process.nextTick(() => this.#goOn(listener));
     else this.#wire.resume();
   }
 
   stream(): Duplex {
-    const stream = new LegStream({
-      write: (bytes) => this.#wire.write(bytes),
-      end: () => this.end(),
-      reset: () => this.reset(),
-      pause: () => this.pause(),
-      resume: () => this.resume(),
-    });
+    const stream = new LegStream(this, (bytes) => this.#wire.write(bytes));
     this.listen(stream.events);
     return stream;
   }
@@ -165,8 +114,7 @@ export class InboundLeg implements Inbound {
   }
 
   reset(): void {
-    this.#peek?.alarm.cancel();
-    this.#peek = null;
+    this.#first.forget();
     this.#wire.reset();
   }
 
@@ -179,69 +127,46 @@ export class InboundLeg implements Inbound {
     const wire = this.#wire;
     if (this.#paused || wire.over || this.#listener !== listener) return;
     wire.events = listener;
-    if (this.#held.length > 0) wire.inject(bufferOver(this.#held.take()));
-    this.#afterHeld(listener);
+    if (this.#first.length > 0) wire.inject(this.#first.take());
+    this.#goOn(listener);
   }
 
-  #afterHeld(listener: LegEvents): void {
+  #goOn(listener: LegEvents): void {
     if (this.#paused || this.#wire.over || this.#wire.events !== listener) return;
-    if (this.#endHeld) {
-      this.#endHeld = false;
+    if (this.#first.endHeld) {
+      this.#first.endHeld = false;
       listener.ended();
     }
     if (!this.#paused) this.#wire.resume();
   }
 
-  #look(): void {
-    const peek = this.#peek;
-    if (peek === null) return;
-    if (this.#wire.over) return this.#peeked("failed");
-    const { length } = this.#held;
-    if (length > 0 && this.#guard(() => peek.enough(this.#held.view())) === true) return this.#peeked("enough");
-    if (length >= peek.maxBytes) return this.#peeked("full");
-    if (this.#endHeld) this.#peeked("ended");
-  }
-
-  #peeked(why: "enough" | "full" | "ended" | "timeout" | "failed"): void {
-    const peek = this.#peek;
-    if (peek === null) return;
-    this.#peek = null;
-    peek.alarm.cancel();
-    this.#guard(() => peek.seen(this.#held.view(), why));
-  }
-
+  /** Every way out is one call of `then`, after the wire has failed or is secured. */
   #shake(
     how: Pick<Answering, "context" | "alpn" | "inBand">,
-    first: Uint8Array<ArrayBuffer> | null,
+    first: Buffer | null,
     then: (fault: InBandFault | null) => void,
   ): void {
     const wire = this.#wire;
+    const fail = (fault: InBandFault): void => {
+      wire.fail(fault);
+      this.#first.guard(() => then(fault));
+    };
     if (wire.over) {
-      process.nextTick(() => void this.#guard(() => then("reset")));
+      process.nextTick(() => fail("reset"));
       return;
     }
-    const { wheel, handshakeMs } = this.#options;
-    const raw = wire.giveToTls(first === null ? null : bufferOver(first));
-    answer(raw, { ...how, wheel, timeoutMs: handshakeMs }, (shaken) => {
-      if (shaken.kind === "secured" && !wire.over) wire.secure(shaken.socket, shaken.tls);
-      else if (shaken.kind === "fault") wire.fail(shaken.fault);
-      const fault = shaken.kind === "fault" ? shaken.fault : wire.over ? "reset" : null;
-      this.#guard(() => then(fault));
-    });
-  }
-
-  /** The pipeline's own code over hostile bytes: a bug in it costs this connection, not the process. */
-  #guard<T>(act: () => T): T | null {
+    const { wheel, handshakeMs, bug } = this.#options;
     try {
-      return act();
+      answer(wire.giveToTls(first), { ...how, wheel, timeoutMs: handshakeMs }, (shaken) => {
+        if (shaken.kind === "fault") return fail(shaken.fault);
+        if (wire.over) return fail("reset");
+        wire.secure(shaken.secured);
+        this.#first.guard(() => then(null));
+      });
     } catch (error) {
-      this.#options.bug(error);
-      this.#wire.failSoon("reset");
-      return null;
+      // A protocol name that ALPN cannot carry, for example.
+      bug(error);
+      process.nextTick(() => fail("reset"));
     }
   }
-}
-
-function bufferOver(bytes: Uint8Array<ArrayBuffer>): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }

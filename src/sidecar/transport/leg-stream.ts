@@ -6,7 +6,6 @@ import { Duplex } from "node:stream";
 import type { LegEvents } from "../seam/leg.ts";
 
 export interface StreamPort {
-  write(bytes: Uint8Array): boolean;
   end(): void;
   reset(): void;
   pause(): void;
@@ -16,11 +15,14 @@ export interface StreamPort {
 export class LegStream extends Duplex {
   readonly events: LegEvents;
   readonly #port: StreamPort;
+  readonly #write: (bytes: Uint8Array) => boolean;
   #room: (() => void) | null = null;
 
-  constructor(port: StreamPort) {
+  /** `write` as the leg's, for which the permit was checked when the leg was given away. */
+  constructor(port: StreamPort, write: (bytes: Uint8Array) => boolean) {
     super({ allowHalfOpen: true });
     this.#port = port;
+    this.#write = write;
     this.events = {
       opened() {},
       secured() {},
@@ -42,7 +44,7 @@ export class LegStream extends Duplex {
   }
 
   override _write(bytes: Uint8Array, _encoding: string, done: () => void): void {
-    if (this.#port.write(bytes)) done();
+    if (this.#write(bytes)) done();
     else this.#room = done;
   }
 

@@ -81,6 +81,7 @@ describe("a connection to an upstream", () => {
   test.each([
     ["refused", "127.0.0.1", 1],
     ["unresolved", "billing.test", 80],
+    ["unresolved", "127.0.0.1", 0],
   ])("says %s", async (fault, address, port) => {
     const events = new Recording();
     const leg = transport.connect({ address, port, timeoutMs: 5_000, tls: null }, new Gate(), events);

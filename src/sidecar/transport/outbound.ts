@@ -53,8 +53,8 @@ export class OutboundLeg implements Outbound {
     this.#queue = new UpstreamQueue(gate, (ok) => this.#committed(ok));
     this.#wire = Wire.dialing(to.tls === null, options, events);
     this.#wire.onGone(() => this.#alarm?.cancel());
-    if (isIP(to.address) === 0) {
-      // Never a name: Node would ask the pod author's resolver.
+    // Never a name: Node would ask the pod author's resolver.
+    if (isIP(to.address) === 0 || !(to.port > 0 && to.port < 65_536)) {
       this.#wire.failSoon("unresolved");
       return;
     }
@@ -126,13 +126,7 @@ export class OutboundLeg implements Outbound {
   }
 
   stream(): Duplex {
-    const stream = new LegStream({
-      write: (bytes) => (this.#straight() ? this.#wire.write(bytes) : this.#wait(bytes)),
-      end: () => this.end(),
-      reset: () => this.reset(),
-      pause: () => this.pause(),
-      resume: () => this.resume(),
-    });
+    const stream = new LegStream(this, (bytes) => (this.#straight() ? this.#wire.write(bytes) : this.#wait(bytes)));
     this.relisten(stream.events);
     return stream;
   }
@@ -184,33 +178,31 @@ export class OutboundLeg implements Outbound {
   }
 
   #secure(tls: NonNullable<ConnectTo["tls"]>, timeoutMs: number, then: (tls: Tls) => void): void {
-    const { contexts, wheel } = this.#options;
+    const { contexts, wheel, bug } = this.#options;
     const key = { serverName: tls.serverName, address: this.#to.address, port: this.#to.port, ca: tls.ca };
-    let context: ReturnType<Contexts["for"]>;
     try {
-      context = contexts.for(tls.ca);
+      const how = {
+        context: contexts.for(tls.ca),
+        serverName: tls.serverName,
+        alpn: tls.alpn,
+        resume: contexts.session(key),
+        keep: (resumable: Resumable) => contexts.keep(key, resumable),
+        wheel,
+        timeoutMs,
+      };
+      verify(this.#wire.giveToTls(null), how, (shaken) => {
+        if (this.#wire.over) return;
+        if (shaken.kind === "fault") return this.#fail(shaken.fault);
+        this.#wire.secure(shaken.secured);
+        this.#ready = true;
+        then(shaken.secured.tls);
+        this.#flush();
+      });
     } catch (error) {
-      this.#options.bug(error);
+      // A CA that is no certificate, a name that SNI cannot carry: nothing was verified.
+      bug(error);
       this.#wire.failSoon("tls-bad-upstream");
-      return;
     }
-    const how = {
-      context,
-      serverName: tls.serverName,
-      alpn: tls.alpn,
-      resume: contexts.session(key),
-      keep: (resumable: Resumable) => contexts.keep(key, resumable),
-      wheel,
-      timeoutMs,
-    };
-    verify(this.#wire.giveToTls(null), how, (shaken) => {
-      if (this.#wire.over) return;
-      if (shaken.kind === "fault") return this.#fail(shaken.fault);
-      this.#wire.secure(shaken.socket, shaken.tls);
-      this.#ready = true;
-      then(shaken.tls);
-      this.#flush();
-    });
   }
 
   #fail(fault: LegFault): void {

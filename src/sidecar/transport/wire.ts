@@ -2,16 +2,18 @@
  * One TCP connection, plain or with TLS on it: reads into lent buffers, writes with back-pressure, and tells its listener what
  * happens. Whose end of the gateway it is (the agent's, an upstream's) is the business of the two legs that own one each.
  *
- * Fails by ending the connection: after `failed` or `reset` nothing is delivered and what is written is dropped.
+ * Fails by ending the connection: after `failed` or `reset` nothing is delivered, and what is written is dropped.
  */
 import type { Buffer } from "node:buffer";
-import { Socket, type SocketConstructorOpts } from "node:net";
+import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { Wheel } from "#core/wheel.ts";
 import type { Chunk, LegEvents, LegFault, Tls } from "../seam/leg.ts";
 import type { Taken } from "../seam/stages.ts";
-import { agentTlsFault, socketFault } from "./faults.ts";
+import { socketFault } from "./faults.ts";
 import { forward, Lent } from "./lent.ts";
+import { type Lingering, linger } from "./linger.ts";
+import { acceptedSocket, dialingSocket, kernelQueue, type Reader } from "./raw-socket.ts";
 
 export interface WireOptions {
   readonly wheel: Wheel;
@@ -21,17 +23,23 @@ export interface WireOptions {
   readonly bug: (error: unknown) => void;
 }
 
-type Read = (n: number, buffer: Buffer) => true;
+/** What a TLS engine has made of the raw socket. */
+export interface SecuredSocket {
+  readonly socket: TLSSocket;
+  readonly tls: Tls;
+  /** Names what breaks later on. */
+  readonly fault: (error: unknown) => LegFault;
+}
 
 /** A writer that goes on after `false` is a bug of ours; this much it may queue before the connection ends. */
 const QUEUE_MAX_BYTES = 16_777_216;
 
 /** Starts paused. */
-export class Wire {
+export class Wire implements Lingering {
   /** Whom events go to. */
   events: LegEvents;
   tls: Tls | null = null;
-  /** Payload bytes: what was read and what was handed to the socket; under TLS the plaintext. */
+  /** Payload bytes: what was read, and what was handed to the socket; under TLS the plaintext. */
   bytesIn = 0;
   bytesOut = 0;
   paused = true;
@@ -43,49 +51,51 @@ export class Wire {
   over = false;
   readonly raw: Socket;
   readonly options: WireOptions;
+  /** What is read from and written to: `raw`, or TLS on it. */
   #socket: Socket;
   /** TLS has the raw socket, and has not finished its handshake: reading is its business, ours only the wish. */
   #shaking = false;
   readonly #lent = new Lent();
   #gone: (() => void)[] | null = [];
 
-  private constructor(raw: (lent: Lent, read: Read) => Socket, options: WireOptions, events: LegEvents) {
+  /** An accepted connection. */
+  static accepted(taken: Taken, options: WireOptions, events: LegEvents): Wire {
+    return new Wire((reader) => acceptedSocket(taken, reader), options, events);
+  }
+
+  /** A connection yet to be made with `raw.connect`. `plain`: false where TLS is put on it at once. */
+  static dialing(plain: boolean, options: WireOptions, events: LegEvents): Wire {
+    const wire = new Wire((reader) => ({ socket: dialingSocket(plain ? reader : null), lends: true }), options, events);
+    wire.#shaking = !plain;
+    return wire;
+  }
+
+  private constructor(
+    make: (reader: Reader) => { readonly socket: Socket; readonly lends: boolean },
+    options: WireOptions,
+    events: LegEvents,
+  ) {
     this.events = events;
     this.options = options;
-    this.raw = raw(this.#lent, (n, buffer) => {
-      this.#lent.lendRead(buffer, n);
-      this.#deliver(n);
-      return true;
+    const lent = this.#lent;
+    const made = make({
+      lent,
+      read: (length, buffer) => {
+        this.bytesIn += length;
+        lent.lendRead(buffer, length);
+        this.#deliver(lent);
+        return true;
+      },
     });
-    this.#socket = this.raw;
+    this.raw = made.socket;
+    this.#socket = made.socket;
     this.raw.on("close", () => this.#closed());
     this.raw.on("error", (error) => this.fail(socketFault(error)));
     this.#listen(this.raw);
+    if (!made.lends) this.#readData();
   }
 
-  /** An accepted connection. From a handle it reads into lent buffers; from a socket (the fallback) into Node's own. */
-  static accepted(taken: Taken, options: WireOptions, events: LegEvents): Wire {
-    if (taken.kind === "handle") {
-      const wire = new Wire((lent, read) => new Socket(lending(lent, read, { handle: taken.handle })), options, events);
-      wire.raw.setNoDelay(true);
-      return wire;
-    }
-    const wire = new Wire(() => taken.socket, options, events);
-    wire.raw.setNoDelay(true);
-    wire.#readData();
-    return wire;
-  }
-
-  /** A connection yet to be made with `raw.connect`. `lends`: false where TLS is put on it at once. */
-  static dialing(lends: boolean, options: WireOptions, events: LegEvents): Wire {
-    const bare = { allowHalfOpen: true, noDelay: true };
-    const make = (lent: Lent, read: Read): Socket => new Socket(lends ? lending(lent, read, bare) : bare);
-    const wire = new Wire(make, options, events);
-    wire.#shaking = !lends;
-    return wire;
-  }
-
-  /** The raw socket for a TLS engine to take over; `first` was read already and goes in front. Reading stops here for good. */
+  /** The raw socket, for a TLS engine to take over; `first` was read already and goes in front. We read no more of it. */
   giveToTls(first: Buffer | null): Socket {
     this.#shaking = true;
     this.raw.pause();
@@ -94,8 +104,8 @@ export class Wire {
     return this.raw;
   }
 
-  /** TLS is established: payload goes through `socket` from now on. */
-  secure(socket: TLSSocket, tls: Tls): void {
+  /** TLS is established: payload goes through its socket from now on. */
+  secure({ socket, tls, fault }: SecuredSocket): void {
     this.#socket = socket;
     this.#shaking = false;
     this.tls = tls;
@@ -103,6 +113,9 @@ export class Wire {
     socket.pause();
     this.#listen(socket);
     this.#readData();
+    // A server-side TLSSocket tells of later faults by this event only, a client-side one by `error`.
+    socket.on("_tlsError", (error) => this.fail(fault(error)));
+    socket.on("error", (error) => this.fail(fault(error)));
     if (!this.paused) socket.resume();
   }
 
@@ -130,16 +143,14 @@ export class Wire {
   }
 
   /** Several writes at once leave as one. */
-  writeAll(parts: readonly (Uint8Array | string)[]): boolean {
+  writeAll(parts: readonly (Uint8Array | string)[]): void {
     this.#socket.cork();
-    let room = true;
-    for (const part of parts) room = this.write(part);
+    for (const part of parts) this.write(part);
     this.#socket.uncork();
-    return room;
   }
 
   pause(): void {
-    if (this.paused) return;
+    if (this.paused || this.over) return;
     this.paused = true;
     if (!this.#shaking) this.#socket.pause();
   }
@@ -150,17 +161,18 @@ export class Wire {
     if (!this.#shaking) this.#socket.resume();
   }
 
-  /** Delivers bytes that were read before, and counted then. */
+  /** Delivers bytes that were read, and counted, before. */
   inject(bytes: Buffer): void {
-    this.#lent.lendOwned(bytes);
-    this.#deliver(0);
+    const held = new Lent();
+    held.lendOwned(bytes);
+    this.#deliver(held);
   }
 
   end(): void {
     if (this.over || this.endedOut) return;
     this.endedOut = true;
     this.#socket.end();
-    if (!this.endedIn) this.#linger(-1);
+    linger(this.options.wheel, this.options.lingerMs, this);
   }
 
   /** RST at once, and no event. */
@@ -189,15 +201,22 @@ export class Wire {
     else this.#gone.push(then);
   }
 
-  #deliver(read: number): void {
-    this.bytesIn += read;
+  moved(): number {
+    return this.bytesIn - this.#socket.writableLength - kernelQueue(this.raw);
+  }
+
+  expired(): void {
+    this.fail("timeout");
+  }
+
+  #deliver(chunk: Lent): void {
     try {
-      this.events.data(this.#lent);
+      this.events.data(chunk);
     } catch (error) {
       this.options.bug(error);
       this.failSoon("reset");
     }
-    this.#lent.takeBack();
+    chunk.takeBack();
   }
 
   #filled(): false {
@@ -207,12 +226,13 @@ export class Wire {
   }
 
   #readData(): void {
+    this.#socket.pause();
     this.#socket.on("data", (bytes: Buffer) => {
       if (this.over) return;
+      this.bytesIn += bytes.length;
       this.#lent.lendOwned(bytes);
-      this.#deliver(bytes.length);
+      this.#deliver(this.#lent);
     });
-    if (this.paused) this.#socket.pause();
   }
 
   #listen(socket: Socket): void {
@@ -226,11 +246,6 @@ export class Wire {
       this.endedIn = true;
       this.events.ended();
     });
-    if (socket === this.raw) return;
-    // A server-side TLSSocket tells of later faults by this event only; a client-side one by `error`.
-    const broken = (error: unknown): void => this.fail(agentTlsFault(error));
-    socket.on("_tlsError", broken);
-    socket.on("error", broken);
   }
 
   /**
@@ -243,35 +258,15 @@ export class Wire {
   }
 
   #closed(): void {
-    const regular = this.endedIn && this.endedOut;
+    const regular = this.over || (this.endedIn && this.endedOut);
+    this.over = true;
     this.#lent.release();
-    if (!this.over) {
-      this.over = true;
-      if (!regular) this.events.failed("reset");
-    }
-    const gone = this.#gone;
+    const gone = this.#gone ?? [];
     this.#gone = null;
-    if (gone !== null) for (const then of gone) then();
+    try {
+      if (!regular) this.events.failed("reset");
+    } finally {
+      for (const then of gone) then();
+    }
   }
-
-  /** `before`: what had moved when the last alarm was set. */
-  #linger(before: number): void {
-    this.options.wheel.after(this.options.lingerMs, () => {
-      if (this.over) return;
-      const moved = this.bytesIn + this.raw.bytesWritten;
-      if (moved === before) this.fail("timeout");
-      else this.#linger(moved);
-    });
-  }
-}
-
-/** Options that @types/node does not know: a handle of Node's own, and no reading before we ask for it. */
-function lending(lent: Lent, read: Read, more: object): SocketConstructorOpts {
-  const options: SocketConstructorOpts & { readonly manualStart: true } = {
-    allowHalfOpen: true,
-    manualStart: true,
-    onread: { buffer: () => lent.into(), callback: read },
-    ...more,
-  };
-  return options;
 }
