@@ -10,6 +10,7 @@ export default defineConfig({
           name: "unit",
           include: ["src/**/*.test.ts", "test/support/**/*.test.ts", "test/conformance/**/*.test.ts"],
           pool: "forks",
+          testTimeout: 60_000,
         },
       },
       {

@@ -79,7 +79,11 @@ fillProcessMetrics(registry, metrics, {
   droppedLines: () => stderr.dropped,
   ready: () => readiness.state().ready,
 });
-fillSidecarMetrics(registry, metrics, sidecar, { version: VERSION, tier: config.tier });
+fillSidecarMetrics(registry, metrics, sidecar, {
+  version: VERSION,
+  tier: config.tier,
+  elapsedMs: () => systemClock.elapsedMs(),
+});
 const admin = await startAdminListener();
 drainOnSignals(process, drain, () => process.exit(1));
 process.on("disconnect", () => void drain.begin("parent gone"));

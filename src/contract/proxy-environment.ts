@@ -33,7 +33,7 @@ export const PROXY_ENV = {
   bundleKeyId: "SIDEGATE_BUNDLE_KEY_ID",
   /** Comma-separated names of what is open in tier `advisory`. */
   open: "SIDEGATE_OPEN",
-  /** Folders of our own; the defaults are PATHS. */
+  /** Folders of our own; the defaults are PATHS. Trust `off`: the files are there already. */
   state: "SIDEGATE_STATE",
   trust: "SIDEGATE_TRUST",
   /** The spool's folder; default: `spool` in the state folder. `sidegate run`: shared by the runs of one user. */

@@ -12,6 +12,7 @@ export interface Places {
   readonly spool: string;
   /** Of this run only; removed at its end. */
   readonly run: string;
+  /** The sidecar's own: its authority's key must not reach a disk, so it lies in memory where the machine has such a folder. */
   readonly state: string;
   readonly trust: string;
   readonly bundle: string;
@@ -19,18 +20,19 @@ export interface Places {
 }
 
 /** `base`: the state folder. Throws where it cannot be made. */
-export function makePlaces(base: string, id: string, pid: number): Places {
+/** `memory`: a folder in memory; null: there is none. */
+export function makePlaces(base: string, id: string, pid: number, memory: string | null): Places {
   const run = path.join(base, "runs", id);
   const places: Places = {
     database: path.join(base, "audit.db"),
     spool: path.join(base, "spool"),
     run,
-    state: path.join(run, "state"),
+    state: memory === null ? path.join(run, "state") : path.join(memory, `sidegate-${id}`),
     trust: path.join(run, "trust"),
     bundle: path.join(run, "bundle.tar.gz"),
     collectorSocket: path.join(run, "collector.sock"),
   };
-  sweep(path.join(base, "runs"));
+  sweep(path.join(base, "runs"), memory);
   for (const folder of [places.spool, places.state, places.trust]) mkdirSync(folder, { recursive: true, mode: 0o700 });
   writeFileSync(path.join(run, "pid"), String(pid), { mode: 0o600 });
   return places;
@@ -38,18 +40,22 @@ export function makePlaces(base: string, id: string, pid: number): Places {
 
 export function removeRun(places: Places): void {
   rmSync(places.run, { recursive: true, force: true });
+  rmSync(places.state, { recursive: true, force: true });
 }
 
 /** Folders of runs that were killed: nothing in them is of use any more (their records are in the spool). */
-function sweep(runs: string): void {
+function sweep(runs: string, memory: string | null): void {
   let names: string[];
   try {
     names = readdirSync(runs);
   } catch {
     return;
   }
-  for (const name of names)
-    if (!alive(path.join(runs, name, "pid"))) rmSync(path.join(runs, name), { recursive: true, force: true });
+  for (const name of names) {
+    if (alive(path.join(runs, name, "pid"))) continue;
+    if (memory !== null) rmSync(path.join(memory, `sidegate-${name}`), { recursive: true, force: true });
+    rmSync(path.join(runs, name), { recursive: true, force: true });
+  }
 }
 
 function alive(pidFile: string): boolean {

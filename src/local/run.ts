@@ -8,8 +8,9 @@ import { PROXY_ENV } from "#contract/proxy-environment.ts";
 import { trustEnvironment, trustPaths } from "#contract/trust-environment.ts";
 import { systemClock } from "#core/clock.ts";
 import { makeRunKey } from "#policy/assemble.ts";
+import { firstMemoryFolder } from "#process/memory-folder.ts";
 import { loadAuthority } from "#sidecar/tls/authority.ts";
-import { systemRoots, writeTrustFiles } from "#sidecar/tls/trust.ts";
+import { readRoots, systemRoots, writeTrustFiles } from "#sidecar/tls/trust.ts";
 import { type Child, descriptorOf, startChild } from "./children.ts";
 import { commandEnvironment } from "./environment.ts";
 import { listeningSockets } from "./host-sockets.ts";
@@ -60,7 +61,12 @@ const STOP_MS = 15_000;
 const MAX_DENIED = 1_000;
 
 export async function run(plan: RunPlan): Promise<RunResult> {
-  const places = makePlaces(plan.base, plan.id, process.pid);
+  const places = makePlaces(
+    plan.base,
+    plan.id,
+    process.pid,
+    firstMemoryFolder(["/dev/shm", plan.env["XDG_RUNTIME_DIR"] ?? ""].filter((folder) => folder !== "")),
+  );
   const undo: (() => void | Promise<void>)[] = [() => removeRun(places)];
   try {
     return await within(plan, places, undo);
@@ -97,14 +103,21 @@ async function within(plan: RunPlan, places: Places, undo: (() => void | Promise
 
   // Trust files first: they are mounted into what the command sees, and only then is it known what stays open.
   const { authority } = await loadAuthority(places.state, systemClock);
+  const trust = trustEnvironment(trustPaths(TRUST_INSIDE), plan.env);
   const roots = await systemRoots();
-  await writeTrustFiles(trustPaths(places.trust), { caPem: authority.caPem, roots: [roots.pem], nowMs: plan.now() });
+  const theirs = await readRoots(trust.merge.map(({ file }) => file));
+  for (const file of theirs.missing) say(`sidegate: ${file} cannot be read, so what it trusts is not trusted inside\n`);
+  await writeTrustFiles(trustPaths(places.trust), {
+    caPem: authority.caPem,
+    roots: [roots.pem, ...theirs.pem],
+    nowMs: plan.now(),
+  });
   const furnished = await namespace.furnish({
     home: plan.home,
     cwd: plan.cwd,
     write: plan.write,
     readOnly: plan.policy.folder === null ? [] : [plan.policy.folder],
-    hide: [plan.base],
+    hide: [plan.base, places.state],
     mask:
       plan.env["XDG_RUNTIME_DIR"] === undefined || !existsSync(plan.env["XDG_RUNTIME_DIR"])
         ? []
@@ -157,7 +170,6 @@ async function within(plan: RunPlan, places: Places, undo: (() => void | Promise
   }
 
   if (plan.policy.folder !== null) undo.push(followFolder(policy, plan.policy.folder, style, say));
-  const trust = trustEnvironment(trustPaths(TRUST_INSIDE), plan.env);
   const command = namespace.start({ argv: plan.argv, env: commandEnvironment(plan.env, trust.set), cwd: plan.cwd });
   const status = await Promise.race([command, gaveUp(sidecar, places), gaveUp(collector, places)]);
   // The last records and lines arrive before the count is made.
@@ -189,7 +201,7 @@ function sidecarPlan(
       [PROXY_ENV.open]: inside.open.map((what) => what.replaceAll(",", ";")).join(","),
       [PROXY_ENV.state]: places.state,
       [PROXY_ENV.spool]: places.spool,
-      [PROXY_ENV.trust]: places.trust,
+      [PROXY_ENV.trust]: "off",
       [PROXY_ENV.bundle]: places.bundle,
       [PROXY_ENV.bundleKey]: bundleKey,
       [PROXY_ENV.bundleKeyId]: "run",

@@ -32,6 +32,7 @@ import { createOpaqueLane } from "./lanes/opaque/lane.ts";
 import { type Capture, type Listener, startCapture } from "./listen/capture.ts";
 import type { OriginalDestination } from "./listen/original-destination.ts";
 import { recordLookups } from "./lookups.ts";
+import { meterConnections } from "./meters.ts";
 import { type Rooms, serve } from "./pipeline.ts";
 import { loadAuthority } from "./tls/authority.ts";
 import { createLeafSource } from "./tls/leaf-source.ts";
@@ -62,6 +63,7 @@ export interface Sidecar {
   /** What the admin listener reads. */
   readonly policy: RunningHolder;
   readonly connections: () => number;
+  readonly policySinceMs: () => number;
   readonly audit: () => AuditFigures;
   readonly boot: string;
   /** Finishes what is under way (at most `limitMs`), writes the last line, ships what it can. */
@@ -94,17 +96,21 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
   const { recorder } = audit;
 
   // Trust: agents start only when the files are there.
-  const { authority, how, why } = await loadAuthority(config.state, clock);
+  const { authority, how, why, memory } = await loadAuthority(config.state, clock);
   log.info("authority", { how, why });
+  if (!memory) log.warn("the authority's key lies on a disk", { folder: config.state });
   const roots = await systemRoots();
-  await writeTrustFiles(trustPaths(config.trust), {
-    caPem: authority.caPem,
-    roots: [roots.pem],
-    nowMs: clock.wallMs(),
-  });
+  // `sidegate run` has written them already, for the namespace that it furnishes.
+  if (config.trust !== "off")
+    await writeTrustFiles(trustPaths(config.trust), {
+      caPem: authority.caPem,
+      roots: [roots.pem],
+      nowMs: clock.wallMs(),
+    });
   const leaves = createLeafSource(authority, clock);
 
   // Policy.
+  let policySinceMs = clock.elapsedMs();
   const policy = startPolicyHolder({
     source: outside.bundles,
     trust: {
@@ -117,15 +123,20 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
     sleep,
     events: {
       loaded: (loaded, from) => {
+        policySinceMs = clock.elapsedMs();
+        outside.metrics.policyUpdates.with("loaded").add(1);
         recorder.note("policy", `"revision":"${loaded.revision}","sequence":${loaded.sequence},"from":"${from}"`);
         log.info("policy in force", { revision: loaded.revision, sequence: loaded.sequence, from });
       },
       refused: (fault) => {
+        outside.metrics.policyUpdates.with("refused").add(1);
         recorder.note("policy-refused", `"code":"${fault.code}"`);
         log.error("bundle refused", { code: fault.code, message: fault.message });
       },
-      unreachable: (fault, retryMs) =>
-        log.warn("bundle source unreachable", { fault: fault instanceof Error ? fault : String(fault), retryMs }),
+      unreachable: (fault, retryMs) => {
+        outside.metrics.policyUpdates.with("unreachable").add(1);
+        log.warn("bundle source unreachable", { fault: fault instanceof Error ? fault : String(fault), retryMs });
+      },
     },
   });
 
@@ -140,7 +151,7 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
   });
   const transport = createTransport({
     wheel,
-    roots: "system",
+    roots: [roots.pem],
     bug: (error) => log.error("bug", { fault: asError(error) }),
   });
   const upstreams = createUpstreams({
@@ -176,10 +187,12 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
     tls: createOpaqueLane("tls", clock),
   };
   const lanes = [createHttpLane()];
+  const meters = meterConnections(outside.metrics);
   const connections = createConnections({
     upstreams,
     wheel,
     gate: recorder.gate,
+    meters,
     opaqueTls: opaque.tls,
     opaqueTcp: opaque.tcp,
     fault: (where, error) => log.error("bug in a lane", { where, fault: asError(error) }),
@@ -193,6 +206,7 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
     detect: createDetector(lanes),
     refusals: { plainHttp: refusePlainHttp, isHttp, leaves },
     connections,
+    meters,
   };
   const inForce = (loaded: NonNullable<RunningHolder["current"]>): void => {
     destinations.update(loaded.targets, loaded.settings.mode === "observe");
@@ -229,6 +243,7 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
     ready: policy.ready,
     policy,
     connections: () => connections.size,
+    policySinceMs: () => policySinceMs,
     audit: () => audit.figures(),
     boot: recorder.boot,
     async stop(why, limitMs) {

@@ -44,7 +44,7 @@ const SHAPE = {
   bundleScope: setting(PROXY_ENV.bundleScope, text(), { fallback: "sidegate" }),
   resolvers: setting(PROXY_ENV.resolvers, list(text(), 8), { fallback: [] }),
   state: setting(PROXY_ENV.state, absolutePath(), { fallback: PATHS.state }),
-  trust: setting(PROXY_ENV.trust, absolutePath(), { fallback: PATHS.trust }),
+  trust: setting(PROXY_ENV.trust, text(), { fallback: PATHS.trust }),
   spool: setting(PROXY_ENV.spool, absolutePath(), { fallback: "" }),
   listen: setting(PROXY_ENV.listen, inherited(), { fallback: null }),
   admin: setting(PROXY_ENV.admin, text(), { fallback: "" }),

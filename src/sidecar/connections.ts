@@ -9,6 +9,7 @@ import type { CommitGate } from "#contract/record.ts";
 import type { Target } from "#contract/target.ts";
 import type { Wheel } from "#core/wheel.ts";
 import type { ConnectionJudge } from "./judge/judge.ts";
+import type { ConnectionMeters } from "./meters.ts";
 import type { Lane, Peer, Ports, Session } from "./seam/lane.ts";
 import type { LegEvents } from "./seam/leg.ts";
 import type { Inbound, Upstreams } from "./seam/stages.ts";
@@ -21,6 +22,7 @@ export interface ConnectionsOptions {
   /** Lanes that carry bytes as they are: their upstream is neither pooled nor wrapped in TLS of ours. */
   readonly opaqueTls: Lane;
   readonly opaqueTcp: Lane;
+  readonly meters: ConnectionMeters;
   readonly fault: (where: string, error: unknown) => void;
 }
 
@@ -163,6 +165,8 @@ class Tracked implements OpenConnection {
     this.#stop("reset");
     if (this.#connect !== null) this.#judge.finish(this.#connect, { status: this.#why, masked: 0, attempts: 1 });
     this.#judge.close(this.#leg.bytesIn, this.#leg.bytesOut, this.#why);
+    const stage = this.#session !== null ? "opened" : this.#connect !== null ? "admitted" : "accepted";
+    this.#options.meters.ended(stage, this.#why, this.#leg.bytesIn, this.#leg.bytesOut);
   }
 
   #stop(fault: Parameters<LegEvents["failed"]>[0]): void {
@@ -204,8 +208,15 @@ class Tracked implements OpenConnection {
       agent: this.#leg,
       judge: this.#judge,
       connect,
-      dial: (permit, purpose, events, anew) =>
-        upstreams.dial(purpose === "aside" || anew === true ? fresh : pooled, permit, this.#guarded(events)),
+      dial: (permit, purpose, events, anew) => {
+        const leg = upstreams.dial(
+          purpose === "aside" || anew === true ? fresh : pooled,
+          permit,
+          this.#guarded(events),
+        );
+        this.#options.meters.dialed(leg.reused);
+        return leg;
+      },
       credential: () => null,
       after: (ms, fire) => wheel.after(ms, () => void this.#guard("alarm", fire)),
       committed: (then) => {
@@ -223,7 +234,10 @@ class Tracked implements OpenConnection {
     return new Guarded(
       events,
       (error) => this.#broken("upstream", error),
-      (fault) => events.failed(fault),
+      (fault) => {
+        this.#options.meters.upstreamFault(fault);
+        events.failed(fault);
+      },
     );
   }
 }

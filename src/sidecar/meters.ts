@@ -10,7 +10,10 @@ const POLICY_CODE = "policy";
 
 export function countVerdicts(metrics: SidecarMetrics): (verdict: Verdict) => void {
   const kept = new Map<string, Series>();
-  return ({ protocol, verdict, code, would, ms }) => {
+  const seconds = metrics.decisionSeconds.with();
+  const foldedRecords = metrics.auditFolded.with();
+  return ({ protocol, verdict, code, would, folded, ms }) => {
+    if (folded) foldedRecords.add(1);
     const word = code === "" ? (would ? "would" : "") : Object.hasOwn(DENIALS, code) ? code : POLICY_CODE;
     const key = `${protocol} ${verdict} ${word}`;
     let series = kept.get(key);
@@ -19,7 +22,33 @@ export function countVerdicts(metrics: SidecarMetrics): (verdict: Verdict) => vo
       kept.set(key, series);
     }
     series.add(1);
-    metrics.decisionSeconds.with().observe(ms / 1000);
+    seconds.observe(ms / 1000);
+  };
+}
+
+/** What happens to connections; told by connections.ts and pipeline.ts. */
+export interface ConnectionMeters {
+  /** A connection's end: the stage it reached, and how that ended. */
+  ended(stage: "accepted" | "admitted" | "opened", outcome: string, bytesUp: number, bytesDown: number): void;
+  handshake(outcome: string): void;
+  dialed(reused: boolean): void;
+  upstreamFault(fault: string): void;
+}
+
+export function meterConnections(metrics: SidecarMetrics): ConnectionMeters {
+  const up = metrics.transferred.with("up");
+  const down = metrics.transferred.with("down");
+  const reused = metrics.upstreamDials.with("pool");
+  const fresh = metrics.upstreamDials.with("new");
+  return {
+    ended(stage, outcome, bytesUp, bytesDown) {
+      metrics.connections.with(stage, outcome).add(1);
+      up.add(bytesUp);
+      down.add(bytesDown);
+    },
+    handshake: (outcome) => metrics.tlsHandshakes.with(outcome).add(1),
+    dialed: (fromPool) => (fromPool ? reused : fresh).add(1),
+    upstreamFault: (fault) => metrics.upstreamFaults.with(fault).add(1),
   };
 }
 
@@ -28,7 +57,7 @@ export function fillSidecarMetrics(
   registry: Registry,
   metrics: SidecarMetrics,
   sidecar: Sidecar,
-  fixed: { readonly version: string; readonly tier: string },
+  fixed: { readonly version: string; readonly tier: string; readonly elapsedMs: () => number },
 ): void {
   metrics.build.with(fixed.version, process.version).value = 1;
   metrics.tier.with(fixed.tier).value = 1;
@@ -45,6 +74,7 @@ export function fillSidecarMetrics(
     const loaded = sidecar.policy.current;
     metrics.policy.clear();
     if (loaded !== null) metrics.policy.with(loaded.revision, loaded.settings.mode).value = 1;
+    if (loaded !== null) metrics.policyAge.with().value = (fixed.elapsedMs() - sidecar.policySinceMs()) / 1000;
     metrics.targets.with().value = loaded?.targets.length ?? 0;
   });
 }

@@ -14,6 +14,7 @@ import { quote } from "#core/json-text.ts";
 import type { OpenConnections } from "./connections.ts";
 import { hidesName } from "./detect/client-hello.ts";
 import type { ConnectionJudge, Judges } from "./judge/judge.ts";
+import type { ConnectionMeters } from "./meters.ts";
 import { type RefusalWriters, refuse } from "./refusal.ts";
 import type { Lane, Peer } from "./seam/lane.ts";
 import type { Accepted, Addressed, ClientHello, Destinations, Detected, LeafSource } from "./seam/stages.ts";
@@ -28,6 +29,7 @@ export interface Rooms {
   readonly detect: (head: Uint8Array, ended: boolean) => Detected | { readonly kind: "more" };
   readonly refusals: RefusalWriters;
   readonly connections: OpenConnections;
+  readonly meters: ConnectionMeters;
 }
 
 /** First bytes are waited for this long; then the client is `silent`. A ClientHello fits in 16 KiB and a record header. */
@@ -147,6 +149,7 @@ function answerTls(rooms: Rooms, admitted: Admitted, hello: ClientHello): void {
   const offered = rooms.lanes.flatMap((lane) => lane.alpn).filter((name) => hello.alpn.includes(name));
   const finish = (status: string): void => admitted.judge.finish(admitted.connect, { status, masked: 0, attempts: 1 });
   leg.answerTls(rooms.leaves.contextFor(host), offered, (fault) => {
+    rooms.meters.handshake(fault ?? "ok");
     if (fault !== null) {
       finish(fault);
       admitted.connection.untrusted(fault);

@@ -26,8 +26,9 @@ export function refuse(leg: Inbound, detected: Detected, refusal: Refusal, write
     case "tls": {
       const { hello } = detected;
       const speaksHttp1 = hello.alpn.length === 0 || hello.alpn.includes("http/1.1");
-      // ECH: the outer name is not the one meant; a client that offers no HTTP/1.1 cannot read a problem.
-      if (hello.sni === null || hello.ech || !speaksHttp1) {
+      // Without a name there is no leaf, and a client that offers no HTTP/1.1 cannot read a problem. A real ECH client gets a leaf
+      // for its outer name and stops; one that only greases reads why.
+      if (hello.sni === null || !speaksHttp1) {
         leg.reset();
         return;
       }
