@@ -76,7 +76,11 @@ function build(view: View, root: boolean): Furnished {
   makeSys();
   for (const folder of ["/run", "/var/run", "/tmp", "/var/tmp", ...view.mask]) privateFolder(folder);
   if (view.home !== null && !granted.includes(view.home)) makeHome(view.home, say);
-  for (const folder of granted) bind(folder, false);
+  for (const folder of granted) {
+    bind(folder, false);
+    if (exists(`${folder}/.git`))
+      say.notes.push(`${folder}/.git can be written: look at its hooks and config before you use it`);
+  }
   protect(view, granted);
   makeTrust(view.trust);
   makeResolver();

@@ -3,6 +3,7 @@
  * a process that is gone.
  */
 import type { ChildProcess } from "node:child_process";
+import { forbidReuse } from "./libc.ts";
 import type { Command, ExitStatus, FromKeeper, Identity, SocketName, ToKeeper } from "./protocol.ts";
 import { catchSignals } from "./signals.ts";
 import { type Furnished, isWithin, type View, writableFolders } from "./view.ts";
@@ -20,6 +21,7 @@ export interface Namespace {
   furnish(view: View): Promise<Furnished>;
   /**
    * Runs the command to its end, and until nothing of it is left. Signals of this process are passed on to it meanwhile.
+   * Whoever answers on the sockets has them by now.
    * stdin, stdout and stderr are this process's own. Rejects when the namespace ended before the command did.
    */
   start(command: Command): Promise<ExitStatus>;
@@ -87,6 +89,7 @@ export class KeeperLink implements Namespace {
   }
 
   async start(command: Command): Promise<ExitStatus> {
+    for (const fd of [this.sockets.dnsUdp4, this.sockets.dnsUdp6]) if (fd !== null) forbidReuse(fd);
     const release = catchSignals(
       (signal, total, sent) => this.#send({ kind: "signal", signal, total }, sent),
       (signal) => process.kill(process.pid, signal),

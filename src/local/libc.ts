@@ -1,6 +1,6 @@
 /**
- * The few system calls that Node lacks, through node:ffi. The keeper is the only caller: it lives in the namespace, so mistakes
- * here cannot touch the host's mounts.
+ * The few system calls that Node lacks, through node:ffi. All but `forbidReuse` is the keeper's alone: it lives in the
+ * namespace, so mistakes here cannot touch the host's mounts.
  *
  * A failed call throws SystemCallError with its errno: nothing in this file is allowed to fail silently.
  */
@@ -37,6 +37,8 @@ const AT_FDCWD = -100;
 const AT_RECURSIVE = 0x8000;
 const CLOSE_RANGE_CLOEXEC = 4;
 const WAIT = { all: 0, noHang: 1, exited: 4, noWait: 0x0100_0000 } as const;
+const SOL_SOCKET = 1;
+const SO_REUSEADDR = 2;
 const PR_SET_NO_NEW_PRIVS = 38;
 const PR_SET_SECCOMP = 22;
 const SECCOMP_MODE_FILTER = 2n;
@@ -48,6 +50,7 @@ const MOUNT_SETATTR = 442n;
 
 const libc = ffi.dlopen(null, {
   mount: { arguments: ["string", "string", "string", "uint64", "string"], return: "int32" },
+  setsockopt: { arguments: ["int32", "int32", "int32", "buffer", "uint32"], return: "int32" },
   umount2: { arguments: ["string", "int32"], return: "int32" },
   prctl: { arguments: ["int32", "uint64", "buffer", "uint64", "uint64"], return: "int32" },
   waitid: { arguments: ["int32", "uint32", "buffer", "int32"], return: "int32" },
@@ -112,6 +115,13 @@ export function pivotRoot(newRoot: string, putOld: string): void {
 export function closeOnExec(first: number): void {
   const result = closeRangeCall(CLOSE_RANGE, first, 0xffff_ffff, CLOSE_RANGE_CLOEXEC);
   check(result, "close_range");
+}
+
+/** Nobody else may bind this socket's address. libuv allows it on every datagram socket that it opens by descriptor. */
+export function forbidReuse(fd: number): void {
+  const off = Buffer.alloc(4);
+  const result = libc.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, off, off.length);
+  check(result, "setsockopt SO_REUSEADDR");
 }
 
 /** What this thread and its children start can never gain a privilege by exec. */
