@@ -3,6 +3,7 @@
  * Strict where the real ones are: a permit is finished once, nothing is written after an end, nothing without a permit.
  */
 import type { Decision } from "#contract/decision.ts";
+import { DENIALS, type DenialCode } from "#contract/denial.ts";
 import type { Profile } from "#contract/policy-port.ts";
 import type { Target } from "#contract/target.ts";
 import type { Clock } from "#core/clock.ts";
@@ -237,11 +238,8 @@ export class FakeJudge implements Judge {
 
   refuse(code: string, detail: string, operation: Operation | null): Refusal {
     this.refused.push({ code, detail, operation });
-    return this.refusal(
-      code,
-      code.startsWith("upstream") || code === "draining" ? "outage" : "protocol",
-      `${code} (${detail})`,
-    );
+    if (!Object.hasOwn(DENIALS, code)) throw new Error(`no such denial: ${code}`);
+    return this.refusal(code, DENIALS[code as DenialCode].class, `${code} (${detail})`);
   }
 
   finish(permit: Permit, outcome: Outcome): void {

@@ -207,6 +207,7 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
 
   brokenOff(): void {
     const exchange = this.#exchange;
+    if (this.#held !== null) this.#abandon("client-left");
     this.#over();
     exchange?.abort("client-left");
     this.ports.agent.reset();
