@@ -58,59 +58,73 @@ inject() {
     --collector https://collector.sidegate.svc.cluster.local:8443 --collector-ca "$PKI/ca.crt" \
     --bundle-config-map policy --bundle-key "$work/bundle.tar.gz.pub.pem" --resolver "$DNS_IP" "$@"
 }
-inject <test/e2e/smoke/agent.yaml | kubectl apply -f - >/dev/null
-start=$SECONDS
-if ! kubectl wait --for=condition=Ready pod/agent --timeout=90s >/dev/null; then
-  kubectl describe pod agent | tail -30
-  for c in sidegate-init sidegate prepare; do echo "--- $c"; kubectl logs agent -c $c | tail -40; done
-  exit 1
-fi
-echo "agent ready after $((SECONDS - start))s"
+start_agent() { # NAME FLAG...
+  local name=$1 start=$SECONDS; shift
+  sed "s/name: agent,/name: $name,/" test/e2e/smoke/agent.yaml | inject "$@" | kubectl apply -f - >/dev/null
+  if ! kubectl wait --for=condition=Ready "pod/$name" --timeout=90s >/dev/null; then
+    kubectl describe pod "$name" | tail -30
+    for c in sidegate-init sidegate prepare; do echo "--- $c"; kubectl logs "$name" -c $c | tail -40; done
+    exit 1
+  fi
+  echo "$name ready after $((SECONDS - start))s"
+}
 
 # 4. What an agent sees.
-agent() { kubectl exec agent -c app -- "$@"; }
+agent=''
+agent() { kubectl exec "$agent" -c app -- "$@"; }
 http() { agent curl -sS --max-time 10 -w '\n%{http_code}' "$@"; }
 api=api.default.svc.cluster.local
-check "a read is allowed" "http GET /v1/items/7" http "http://$api/v1/items/7"
-check "a read over TLS is allowed, and our authority trusted" "https GET /v1/items/8" http "https://$api/v1/items/8"
-check "the certificate that the agent sees is ours" "issuer:.*[Ss]idegate" agent curl -sSv --max-time 10 "https://$api/v1/items/9"
-check "a delete is denied, with the policy's code" "no_deletes" http -X DELETE "http://$api/v1/items/7"
-check "a delete over TLS is denied" "^403$" http -X DELETE "https://$api/v1/items/7"
-check "an unknown name is not resolved" "Could not resolve" agent curl -sS --max-time 5 http://evil.example/
 address=$(kubectl get service api -o 'jsonpath={.spec.clusterIP}')
-check "a literal address is refused" "403|reset|refused|Empty reply" http "http://$address/v1/items/7"
-check "UDP does not leave" "not permitted|EPERM" agent node -e '
-  const s = require("dgram").createSocket("udp4");
+udp='const s = require("dgram").createSocket("udp4");
   s.on("error", (e) => console.log(e.code));
   s.send("x", 443, "192.0.2.1", (e) => { console.log(e?.code); s.close(); });'
-check "there is no token of the service account" "No such file" agent cat /var/run/secrets/kubernetes.io/serviceaccount/token
-check "the namespace is known" "^default$" agent cat /var/run/secrets/kubernetes.io/serviceaccount/namespace
+try_agent() { # NAME
+  agent=$1
+  check "$1: a read is allowed" "http GET /v1/items/7" http "http://$api/v1/items/7"
+  check "$1: a read over TLS is allowed, our authority trusted" "https GET /v1/items/8" http "https://$api/v1/items/8"
+  check "$1: the certificate that it sees is ours" "issuer:.*[Ss]idegate" agent curl -sSv --max-time 10 "https://$api/v1/items/9"
+  check "$1: a delete is denied, with the policy's code" "no_deletes" http -X DELETE "http://$api/v1/items/7"
+  check "$1: a delete over TLS is denied" "^403$" http -X DELETE "https://$api/v1/items/7"
+  check "$1: an unknown name is not resolved" "Could not resolve" agent curl -sS --max-time 5 http://evil.example/
+  check "$1: a literal address is refused" "403|reset|refused|Empty reply" http "http://$address/v1/items/7"
+  check "$1: UDP does not leave" "not permitted|EPERM" agent node -e "$udp"
+  check "$1: there is no token of the service account" "No such file" agent cat /var/run/secrets/kubernetes.io/serviceaccount/token
+  check "$1: the namespace is known" "^default$" agent cat /var/run/secrets/kubernetes.io/serviceaccount/namespace
+}
+for dataplane in nft iptables; do
+  start_agent "agent-$dataplane" --dataplane $dataplane
+  try_agent "agent-$dataplane"
+done
 deletes_upstream() { kubectl logs api | grep -c DELETE || true; }
 check "nothing denied reached the upstream" "^0$" deletes_upstream
 
 # 5. On record, with who did it.
 audit() { kubectl -n sidegate exec collector -- /usr/local/bin/node --disable-warning=ExperimentalWarning /app/dist/sidegate.js audit "$@" --db /data/audit.db; }
-arrived() { audit query --json | grep -q no_deletes; }
+arrived() { audit query --json | grep -q '"pod":"default/agent-iptables".*no_deletes'; }
 wait_for 15 "records" arrived || true
 audit query --json >"$work/record.ndjson"
-check "the allowed request is on record" '"pod":"(default/)?agent".*"verdict":"allow".*/v1/items/7' cat "$work/record.ndjson"
-check "the denied request is on record" '"verdict":"deny","code":"no_deletes"' cat "$work/record.ndjson"
-check "the init container's request is on record" '/v1/prepare' cat "$work/record.ndjson"
+for dataplane in nft iptables; do
+  pod="\"pod\":\"default/agent-$dataplane\""
+  check "agent-$dataplane: the allowed request is on record" "$pod.*\"verdict\":\"allow\".*/v1/items/7" cat "$work/record.ndjson"
+  check "agent-$dataplane: the denied request is on record" "$pod.*\"verdict\":\"deny\",\"code\":\"no_deletes\"" cat "$work/record.ndjson"
+  check "agent-$dataplane: its init container's request is on record" "$pod.*/v1/prepare" cat "$work/record.ndjson"
+done
 verified() { audit verify && echo "exit 0"; }
 check "the record is whole" "^exit 0$" verified
 
 # 6. What the API server stored is what injection would make: nothing to change.
-stored() { kubectl get pod agent -o yaml >"$work/stored.yaml"; inject <"$work/stored.yaml" --quiet --json >"$work/again.json"
-  kubectl get pod agent -o json >"$work/stored.json"; $node -e '
+stored() { kubectl get pod agent-nft -o yaml >"$work/stored.yaml"; inject --dataplane nft --quiet --json <"$work/stored.yaml" >"$work/again.json"
+  kubectl get pod agent-nft -o json >"$work/stored.json"; $node -e '
   const [a, b] = process.argv.slice(1).map((f) => JSON.parse(require("fs").readFileSync(f)));
   console.log(require("util").isDeepStrictEqual(a, b) ? "same" : "different");' "$work/stored.json" "$work/again.json"; }
 check "injecting the stored pod again changes nothing" "^same$" stored
 
 # 7. The end: the pod goes within its grace period, and its last records have arrived.
 start=$SECONDS
-kubectl delete pod agent --timeout=30s >/dev/null
-check "the sidecar said goodbye" '"kind":"stop"' audit query --all --json
-echo "agent ended after $((SECONDS - start))s"
+kubectl delete pod agent-nft agent-iptables --timeout=30s >/dev/null
+goodbyes() { audit query --all --json | grep -c '"kind":"stop"'; }
+check "both sidecars said goodbye" "^2$" goodbyes
+echo "agents ended after $((SECONDS - start))s"
 
 if [ $failures -gt 0 ]; then
   tail -20 "$RUN"/*.log | tail -60 >&2 || true
