@@ -1,6 +1,5 @@
 /** `sidegate audit erase`: takes details out of the record for good (GDPR). Chain and proof stay whole; the act is on record. */
 import { existsSync } from "node:fs";
-import { userInfo } from "node:os";
 import type { Command } from "commander";
 import { openSigner } from "../../src/collector/checkpoint.ts";
 import { keyPath } from "../../src/collector/collector.ts";
@@ -9,6 +8,7 @@ import { openSqlite } from "../../src/collector/store/sqlite.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { addFilterOptions, type QueryOptions } from "./audit-query.ts";
 import { exitWith, filterOf, UsageError, withStore } from "./audit-store.ts";
+import { userName } from "./user-name.ts";
 
 interface EraseOptions extends QueryOptions {
   readonly reason: string;
@@ -41,7 +41,7 @@ async function erase(ids: readonly string[], options: EraseOptions): Promise<num
   const store = openSqlite(options.db, "write");
   try {
     const signer = openSigner(keyPath(options.db), String(process.pid));
-    const by = userInfo().username;
+    const by = userName();
     const result = await eraseDetails({ store, signer, clock: systemClock }, { records, by, reason: options.reason });
     const rest = result.without === 0 ? "" : `; ${result.without} had none`;
     process.stdout.write(

@@ -12,6 +12,7 @@ import { type RunPlan, run, writeReport } from "#local/run.ts";
 import type { Style } from "#local/terminal.ts";
 import { findOpa } from "#policy/compile/find-opa.ts";
 import { libraryParts } from "#policy/library-bundle.ts";
+import { userName } from "./user-name.ts";
 
 interface RunOptions {
   readonly policy?: string;
@@ -75,7 +76,7 @@ function planOf(argv: readonly string[], options: RunOptions): RunPlan {
     argv,
     cwd: realpathSync(process.cwd()),
     env,
-    user: os.userInfo().username,
+    user: userName(),
     home: home === undefined || !existsSync(home) ? null : realpathSync(home),
     uid: process.getuid?.() ?? 0,
     gid: process.getgid?.() ?? 0,
