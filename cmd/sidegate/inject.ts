@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { parse } from "yaml";
 import { PROXY_UID } from "../../src/contract/names.ts";
-import { injectText } from "../../src/injection/manifest-text.ts";
+import { checkText, injectText } from "../../src/injection/manifest-text.ts";
 import { type InjectionOptions, readOptions } from "../../src/injection/options.ts";
 import { describeViolations } from "../../src/injection/violation.ts";
 
@@ -22,6 +22,7 @@ interface InjectFlags {
   readonly bundleKey?: string;
   readonly resolver?: readonly string[];
   readonly limitRange?: string;
+  readonly check?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -45,9 +46,13 @@ export function registerInject(program: Command): void {
     .option("--bundle-key <file>", "PEM of the key that signs bundles")
     .option("--resolver <address...>", "the cluster's resolvers")
     .option("--limit-range <file>", "the namespace's LimitRange, as a manifest")
+    .option("--check", "change nothing: say what is broken in pods that were injected, running ones too")
     .option("--json", "the result as JSON, a List where there are several documents")
     .option("--quiet", "no warnings")
-    .addHelpText("after", "\nExit codes: 0 injected, 1 denied (the fields stand on stderr), 2 wrong usage.")
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 injected (--check: whole), 1 denied (--check: broken; the fields stand on stderr), 2 wrong usage.",
+    )
     .action((flags: InjectFlags) => {
       process.exitCode = inject(flags);
     });
@@ -57,6 +62,7 @@ function inject(flags: InjectFlags): number {
   const reading = readOptions(optionsOf(flags));
   if (reading.kind === "malformed") return fail(2, `options:\n${describeViolations(reading.violations)}`);
   const text = readFileSync(flags.filename === "-" ? 0 : flags.filename, "utf8");
+  if (flags.check === true) return check(text, reading.options, flags.filename);
   const injection = injectText(text, reading.options, () => randomInt(PROXY_UID.first, PROXY_UID.last + 1));
   if (injection.kind === "unreadable") return fail(1, `${flags.filename}: ${injection.message}`);
   if (injection.kind === "denied") return fail(1, `denied:\n${describeViolations(injection.violations)}`);
@@ -64,6 +70,14 @@ function inject(flags: InjectFlags): number {
     process.stderr.write(`${describeViolations(injection.warnings)}\n`);
   if (injection.pods === 0) process.stderr.write("sidegate inject: no pod and no pod template in here\n");
   process.stdout.write(flags.json === true ? `${asJson(injection.documents)}\n` : injection.text);
+  return 0;
+}
+
+function check(text: string, options: InjectionOptions, name: string): number {
+  const result = checkText(text, options);
+  if (result.kind === "unreadable") return fail(1, `${name}: ${result.message}`);
+  if (result.violations.length > 0) return fail(1, `broken:\n${describeViolations(result.violations)}`);
+  process.stdout.write(`whole: ${result.pods}\n`);
   return 0;
 }
 

@@ -6,7 +6,7 @@
 import { type Document, isAlias, isCollection, isMap, isSeq, parseAllDocuments, type ScalarTag, visit } from "yaml";
 import { applyJson, pointerTokens } from "#core/json-apply.ts";
 import { equalJson, type PatchOperation } from "#core/json-diff.ts";
-import { injectManifest } from "./manifest.ts";
+import { checkManifest, injectManifest } from "./manifest.ts";
 import type { InjectionOptions } from "./options.ts";
 import type { Violation } from "./violation.ts";
 
@@ -49,10 +49,7 @@ export function injectText(text: string, options: InjectionOptions, drawUid: () 
   for (const [index, document] of documents.entries()) {
     const manifest: unknown = document.toJS();
     const injection = injectManifest(manifest, options, drawUid);
-    const at = (violation: Violation): Violation =>
-      documents.length === 1
-        ? violation
-        : { field: `document ${index + 1}: ${violation.field}`, message: violation.message };
+    const at = (violation: Violation): Violation => placed(violation, index, documents.length);
     if (injection.kind === "denied") {
       violations.push(...injection.violations.map(at));
       continue;
@@ -76,6 +73,27 @@ export function injectText(text: string, options: InjectionOptions, drawUid: () 
   )
     return { kind: "injected", text: result, documents: results, pods, warnings };
   return { kind: "unreadable", message: "the file uses YAML in a way that this command cannot edit; use JSON" };
+}
+
+export type TextCheck =
+  | { readonly kind: "checked"; readonly pods: number; readonly violations: readonly Violation[] }
+  | { readonly kind: "unreadable"; readonly message: string };
+
+/** What is broken in the pods of a text; nothing is changed. */
+export function checkText(text: string, options: InjectionOptions): TextCheck {
+  const documents = text.length > MAX_TEXT ? `longer than ${MAX_TEXT} characters` : read(text);
+  if (typeof documents === "string") return { kind: "unreadable", message: documents };
+  const checks = documents.map((document) => checkManifest(document.toJS(), options));
+  return {
+    kind: "checked",
+    pods: checks.reduce((sum, { pods }) => sum + pods, 0),
+    violations: checks.flatMap(({ violations }, index) => violations.map((v) => placed(v, index, documents.length))),
+  };
+}
+
+/** Told from its document's root; which document, where there are several. */
+function placed(violation: Violation, index: number, count: number): Violation {
+  return count === 1 ? violation : { ...violation, field: `document ${index + 1}: ${violation.field}` };
 }
 
 function read(text: string): Document[] | string {

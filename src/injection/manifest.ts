@@ -4,6 +4,7 @@
  */
 import type { PatchOperation } from "#core/json-diff.ts";
 import { type Injection, injectPod } from "./inject.ts";
+import { brokenInvariants } from "./invariants.ts";
 import { fieldPath } from "./look-alike.ts";
 import type { InjectionOptions } from "./options.ts";
 import type { Violation } from "./violation.ts";
@@ -47,6 +48,20 @@ export function injectManifest(manifest: unknown, options: InjectionOptions, dra
   }
   if (violations.length > 0) return { kind: "denied", violations };
   return { kind: "injected", patch, pods: places.length, warnings };
+}
+
+export interface ManifestCheck {
+  readonly pods: number;
+  readonly violations: readonly Violation[];
+}
+
+/** What is broken in a manifest's pods: of running ones (`kubectl get pods -o yaml`), or of files before they are applied. */
+export function checkManifest(manifest: unknown, options: InjectionOptions): ManifestCheck {
+  const places = podPlaces(manifest);
+  const violations = places.flatMap(({ pointer, pod }) =>
+    brokenInvariants(pod, options).map(({ field, message }) => ({ field: fieldAt(pointer, field), message })),
+  );
+  return { pods: places.length, violations };
 }
 
 interface PodPlace {

@@ -73,6 +73,14 @@ test("a denied pod ends with 1, names each field, and prints no manifest", () =>
   expect(stderr).toContain("spec.hostPID: ");
 });
 
+test("--check tells a pod that was injected from one that was not", () => {
+  const whole = inject(["--check"], inject([], POD).stdout);
+  expect([whole.status, whole.stdout]).toEqual([0, "whole: 1\n"]);
+  const plain = inject(["--check"], POD);
+  expect(plain.status).toBe(1);
+  expect(plain.stderr).toContain("spec.initContainers: ");
+});
+
 test("options come from a file, and flags win over them", () => {
   const flags = ["inject", "--options", path.join(folder, "options.yaml"), "--image", "proxy:3"];
   const { status, stdout } = spawnSync(SIDEGATE, flags, { input: POD, encoding: "utf8", timeout: 60_000 });
