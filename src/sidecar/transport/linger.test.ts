@@ -10,7 +10,11 @@ class Hand {
     after: (ms, fire) => {
       this.asked.push(ms);
       this.#next = fire;
-      return { cancel() {} };
+      return {
+        cancel: () => {
+          this.#next = null;
+        },
+      };
     },
     stop() {},
   };
@@ -25,7 +29,6 @@ class Hand {
 }
 
 class Ended {
-  over = false;
   bytes = 0;
   gone = 0;
   moved(): number {
@@ -33,7 +36,6 @@ class Ended {
   }
   expired(): void {
     this.gone++;
-    this.over = true;
   }
 }
 
@@ -61,12 +63,13 @@ describe("a connection that we have ended", () => {
     expect(connection.gone).toBe(0);
   });
 
-  test("is forgotten at the next look when it has closed", () => {
+  test("is forgotten when it has closed", () => {
     const hand = new Hand();
     const connection = new Ended();
-    linger(hand.wheel, 300_000, connection);
-    connection.over = true;
+    const alarm = linger(hand.wheel, 300_000, connection);
     hand.turn();
+    expect(hand.waiting).toBe(true);
+    alarm.cancel();
     expect([connection.gone, hand.waiting]).toEqual([0, false]);
   });
 });

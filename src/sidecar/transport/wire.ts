@@ -7,7 +7,7 @@
 import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import type { Wheel } from "#core/wheel.ts";
+import type { Alarm, Wheel } from "#core/wheel.ts";
 import type { Chunk, LegEvents, LegFault, Tls } from "../seam/leg.ts";
 import type { Taken } from "../seam/stages.ts";
 import { socketFault } from "./faults.ts";
@@ -56,6 +56,7 @@ export class Wire implements Lingering {
   /** TLS has the raw socket, and has not finished its handshake: reading is its business, ours only the wish. */
   #shaking = false;
   readonly #lent = new Lent();
+  #lingering: Alarm | null = null;
   #gone: (() => void)[] | null = [];
 
   /** An accepted connection. */
@@ -172,7 +173,7 @@ export class Wire implements Lingering {
     if (this.over || this.endedOut) return;
     this.endedOut = true;
     this.#socket.end();
-    linger(this.options.wheel, this.options.lingerMs, this);
+    this.#lingering = linger(this.options.wheel, this.options.lingerMs, this);
   }
 
   /** RST at once, and no event. */
@@ -261,6 +262,7 @@ export class Wire implements Lingering {
     const regular = this.over || (this.endedIn && this.endedOut);
     this.over = true;
     this.#lent.release();
+    this.#lingering?.cancel();
     const gone = this.#gone ?? [];
     this.#gone = null;
     try {
