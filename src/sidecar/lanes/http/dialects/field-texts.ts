@@ -34,7 +34,9 @@ const OVERRIDES = new Set([
 // W3C Trace Context: version, trace, parent, flags, and what later versions add.
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-[\w-]{0,200})?$/;
 
+/** Names that are remembered from one request to the next, and how long they may be. */
 const NAMES_MAX = 512;
+const NAME_MAX = 64;
 const VALUE_MAX = 256;
 const RECENT_MAX = 16;
 
@@ -73,14 +75,16 @@ export class FieldTextWriter {
   texts(fields: Head["fields"]): FieldTexts {
     const recent = this.#recent;
     for (const made of recent) if (made.fields === fields) return made.texts;
-    const texts = this.#write(fields);
+    const texts = this.#write(fields, false);
     recent[this.#next] = { fields, texts };
     this.#next = (this.#next + 1) % RECENT_MAX;
     return texts;
   }
 
-  #write(fields: Head["fields"]): FieldTexts {
+  /** `unique`: names are in lower case, each once. */
+  #write(fields: Head["fields"], unique: boolean): FieldTexts {
     const round = ++this.#round;
+    if (this.#names.size > NAMES_MAX) this.#names.clear();
     let told = "";
     let kept = "";
     let overrides = false;
@@ -89,7 +93,7 @@ export class FieldTextWriter {
     let traceparent: string | null = null;
     for (const [name, value] of fields) {
       const known = this.#known(name);
-      if (known.round === round) return this.#write(joined(fields));
+      if (!unique && (known.round === round || name.length > NAME_MAX)) return this.#write(joined(fields), true);
       known.round = round;
       const member = this.#member(known, value);
       if (known.read) told += member;
@@ -131,15 +135,23 @@ export class FieldTextWriter {
     const found = this.#names.get(name);
     if (found !== undefined) return found;
     const lower = name.toLowerCase();
+    // One field in two spellings is one field.
+    const known = this.#names.get(lower) ?? this.#find(lower);
+    if (name.length <= NAME_MAX) {
+      this.#names.set(ownCopy(name), known);
+      this.#names.set(ownCopy(lower), known);
+    }
+    return known;
+  }
+
+  #find(lower: string): Known {
     const key = `,${quote(lower)}:`;
     const secret = isSecretField(lower);
     // What is not a plain name counts as read wherever fields are.
     const read = this.#readsHeaders && (!/^[\w-]+$/.test(lower) || this.#profile.reads(`http.headers.${lower}`));
     const overrides = OVERRIDES.has(lower.replaceAll("_", "-"));
     const member = secret ? `${key}"${REDACTED}"` : "";
-    const known: Known = { lower, key, secret, read, overrides, value: null, member, round: 0 };
-    if (this.#names.size < NAMES_MAX && name.length <= VALUE_MAX) this.#names.set(ownCopy(name), known);
-    return known;
+    return { lower: ownCopy(lower), key, secret, read, overrides, value: null, member, round: 0 };
   }
 }
 
