@@ -23,9 +23,10 @@ import { register, SIDECAR_METRICS } from "#process/sidecar-metrics.ts";
 import { startSidecar } from "#sidecar/compose.ts";
 import { readSidecarConfig } from "#sidecar/config.ts";
 import { decisionLine } from "#sidecar/decision-line.ts";
+import { fillSidecarMetrics } from "#sidecar/gauges.ts";
 import { hostsOf } from "#sidecar/hosts-file.ts";
 import { originalDestination } from "#sidecar/listen/original-destination.ts";
-import { countVerdicts, fillSidecarMetrics } from "#sidecar/meters.ts";
+import { countVerdicts } from "#sidecar/meters.ts";
 
 const stderr = createLineWriter(2);
 const log = createLog({ write: (line) => stderr.write(line), level: "info", clock: systemClock });

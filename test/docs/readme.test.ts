@@ -24,5 +24,5 @@ test("every path that README, architecture and contributing name exists", async 
     ),
   );
   expect(named.length).toBeGreaterThan(5);
-  expect(named.filter((file) => !existsSync(file))).toEqual([]);
+  expect(named.filter((file) => !file.includes("NNNN") && !existsSync(file))).toEqual([]);
 });
