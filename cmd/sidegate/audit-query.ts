@@ -19,8 +19,8 @@ export interface QueryOptions extends FilterOptions {
 }
 
 /** The options by which records are chosen: the same for query, tail, summary and export. */
-export function addFilterOptions(command: Command): Command {
-  return command
+export function addFilterOptions(command: Command, json = true): Command {
+  command
     .option("--db <file>", "the record's SQLite file", defaultDatabase())
     .option("--since <time>", "not before: 15m, 24h, 7d, or a date", parseTime)
     .option("--until <time>", "before", parseTime)
@@ -32,8 +32,8 @@ export function addFilterOptions(command: Command): Command {
     .option("--code <code>", "denied with this code")
     .option("--protocol <protocol>", "http, dns, tls, …")
     .option("--text <text>", "that contain this text anywhere")
-    .option("--all", "also connections, notes and the start and stop of sidecars")
-    .option("--json", "one JSON object a line");
+    .option("--all", "also connections, notes and the start and stop of sidecars");
+  return json ? command.option("--json", "as JSON, one object a line") : command;
 }
 
 export function registerAuditQuery(audit: Command): void {

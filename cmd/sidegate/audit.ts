@@ -1,6 +1,7 @@
 /** `sidegate audit`: reads the record, straight from the collector's store, also while it writes. */
 import type { Command } from "commander";
 import { registerAuditErase } from "./audit-erase.ts";
+import { registerAuditExport } from "./audit-export.ts";
 import { registerAuditQuery } from "./audit-query.ts";
 import { registerAuditSummary } from "./audit-summary.ts";
 import { registerAuditTail } from "./audit-tail.ts";
@@ -13,4 +14,5 @@ export function registerAudit(program: Command): void {
   registerAuditSummary(audit);
   registerAuditVerify(audit);
   registerAuditErase(audit);
+  registerAuditExport(audit);
 }

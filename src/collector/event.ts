@@ -3,6 +3,8 @@ import { describeOperation } from "#audit/describe.ts";
 import { number, object, parse, text } from "./rows.ts";
 import type { Found } from "./store/port.ts";
 
+type Members = Readonly<Record<string, unknown>>;
+
 export interface Outcome {
   readonly status: string;
   readonly ms: number;
@@ -60,7 +62,7 @@ export function toEvent(found: Found): AuditEvent {
           protocol: core["protocol"],
           action: core["action"],
           complete: core["complete"],
-          ...detail,
+          ...overlaid(detail),
         }
       : {};
   const decision = object(core["decision"]);
@@ -84,9 +86,42 @@ export function toEvent(found: Found): AuditEvent {
   };
 }
 
-function summaryOf(kind: string, core: Readonly<Record<string, unknown>>): string {
-  const rest = Object.entries(core).filter(([key]) => !PLACED.has(key));
-  return `${kind} ${rest.map(([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`).join(" ")}`;
+/** Facts (what the policy read) and the rest of what was asked, laid over each other. */
+function overlaid(detail: Members): Members {
+  const { rest, ...facts } = detail;
+  const out: Record<string, unknown> = { ...facts };
+  for (const [key, value] of Object.entries(object(rest)))
+    out[key] =
+      isObject(value) && (isObject(out[key]) || out[key] === undefined)
+        ? { ...value, ...object(out[key]) }
+        : (out[key] ?? value);
+  return out;
+}
+
+function isObject(value: unknown): value is Members {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A record that is no operation, in one line. */
+function summaryOf(kind: string, core: Members): string {
+  const word = (name: string): string => text(core[name]) ?? String(number(core[name]) ?? "");
+  switch (kind) {
+    case "boot":
+      return `started: sidegate ${word("version")}, tier ${text(object(core["workload"])["tier"]) ?? "unknown"}`;
+    case "stop":
+      return `stopped: ${word("why")}`;
+    case "session":
+      return `connection to ${text(core["host"]) ?? word("destination")}:${word("port")}${word("client") === "" ? "" : ` from ${word("client")}`}`;
+    case "closed":
+      return `connection closed: ${word("why")}, ${word("up")} bytes up, ${word("down")} down`;
+    case "malformed":
+      return "a line that cannot be read";
+    default: {
+      const rest = Object.entries(core).filter(([key]) => !PLACED.has(key) && key !== kind);
+      const shown = rest.map(([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`);
+      return [word(kind), ...shown].filter((part) => part !== "").join(" ");
+    }
+  }
 }
 
 function sessionOf(core: Uint8Array): Readonly<Record<string, unknown>> {

@@ -11,7 +11,7 @@ import type { Clock } from "#core/clock.ts";
 import { CONTROL_BOOT } from "./act.ts";
 import type { Signer } from "./checkpoint.ts";
 import { Peaks } from "./merkle.ts";
-import { type CoreRead, object, rowOf, text } from "./rows.ts";
+import { type CoreRead, object, podOf, rowOf, text } from "./rows.ts";
 import type { Append, BootRow, CommitRow, DetailRow, RecordRow, RecordStore } from "./store/port.ts";
 
 /** Who sends, as the authenticator found out. `claims` (cluster): the boot line must say the same. */
@@ -140,7 +140,7 @@ function takeCommit(plan: Plan, request: IngestRequest, tip: BootRow, commit: Co
         plan.refused = refused;
         return null;
       }
-      next = { ...next, pod: podOf(read) };
+      next = { ...next, pod: podOf(read.members) };
     }
     if (read.row.kind === "stop") next = { ...next, stopped: true };
     plan.records.push(read.row);
@@ -166,11 +166,6 @@ function bootRefused(read: CoreRead, request: IngestRequest): string | null {
   const same =
     workload["namespace"] === claims.namespace && workload["pod"] === claims.pod && workload["uid"] === claims.uid;
   return same ? null : "the boot line names another pod";
-}
-
-function podOf(read: CoreRead): string {
-  const workload = object(read.members?.["workload"]);
-  return `${text(workload["namespace"]) ?? ""}/${text(workload["pod"]) ?? ""}`;
 }
 
 async function changeOf(options: IngestOptions, plan: Plan, boot: BootRow, bootSeq: number): Promise<Append> {

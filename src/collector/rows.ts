@@ -55,6 +55,14 @@ const EMPTY = {
   run: null,
 } as const;
 
+/** namespace/name of the pod that a boot line names; a run outside a cluster has no namespace. */
+export function podOf(boot: Members | null): string {
+  const workload = object(boot?.["workload"]);
+  const namespace = text(workload["namespace"]) ?? "";
+  const pod = text(workload["pod"]) ?? "";
+  return namespace === "" ? pod : `${namespace}/${pod}`;
+}
+
 /** A JSON object, or null. */
 export function parse(bytes: Uint8Array): Members | null {
   try {

@@ -1,6 +1,7 @@
 /** Events as a table for a terminal. Everything foreign passes the escaper; what is too long says how much is missing. */
 import { escapeAndCut } from "#core/escape.ts";
 import type { AuditEvent } from "./event.ts";
+import { object, text } from "./rows.ts";
 
 const COLUMNS: readonly (readonly [title: string, cell: (e: AuditEvent) => string, most: number])[] = [
   ["TIME", (e) => e.time.slice(0, 23).replace("T", " "), 23],
@@ -11,9 +12,9 @@ const COLUMNS: readonly (readonly [title: string, cell: (e: AuditEvent) => strin
 ];
 
 function verdictOf(e: AuditEvent): string {
-  if (e.kind !== "op") return "";
-  const would = e.decision["would"];
-  return typeof would === "object" && would !== null ? `${e.verdict} (would)` : (e.verdict ?? "");
+  if (e.kind !== "op") return e.kind;
+  const would = text(object(e.decision["would"])["effect"]);
+  return would === null ? (e.verdict ?? "") : `would ${would}`;
 }
 
 function resultOf(e: AuditEvent): string {

@@ -5,7 +5,7 @@
 import { detailHash, genesis, linkParts } from "#audit/chain.ts";
 import { CONTROL_BOOT, CONTROL_POD } from "./act.ts";
 import type { Findings } from "./finding.ts";
-import { object, rowOf, text } from "./rows.ts";
+import { podOf, rowOf, text } from "./rows.ts";
 import type { BootRow, CommitRow, RecordRow, ScanRow } from "./store/port.ts";
 
 /** Sessions or operations without an end that are named one by one, for each boot. */
@@ -75,11 +75,9 @@ export class BootCheck {
 
   #ends(row: RecordRow, members: Readonly<Record<string, unknown>> | null): void {
     switch (row.kind) {
-      case "boot": {
-        const workload = object(members?.["workload"]);
-        this.#pod = `${text(workload["namespace"]) ?? ""}/${text(workload["pod"]) ?? ""}`;
+      case "boot":
+        this.#pod = podOf(members);
         break;
-      }
       case "session":
         this.#sessions.add(row.seq);
         break;

@@ -1,4 +1,5 @@
 /** What happened to one operation, as text for a person. */
+import { DENIALS, type DenialCode } from "#contract/denial.ts";
 import { escapeForTerminal } from "#core/escape.ts";
 import type { AuditEvent } from "./event.ts";
 import { object, text } from "./rows.ts";
@@ -19,7 +20,7 @@ export function explainEvent(event: AuditEvent, explained: Explained | null): st
   add("happened", happened(event));
   for (const reason of reasonsOf(event)) add("rule", reason);
   add("rule at", text(event.decision["rule"]) ?? explained?.rule ?? null);
-  add("advice", text(event.decision["advice"]));
+  add("advice", text(event.decision["advice"]) ?? adviceOf(event.code));
   add("policy", event.revision === null || event.revision === "" ? null : `revision ${event.revision}`);
   add("when", event.time);
   add("who", whoOf(event));
@@ -70,8 +71,13 @@ function whoOf(event: AuditEvent): string {
   return `${event.pod}, run ${id} of ${text(run["user"]) ?? "nobody"}${verified}`;
 }
 
+/** Of our own codes; a policy's codes have the policy's words. */
+function adviceOf(code: string | null): string | null {
+  return code !== null && Object.hasOwn(DENIALS, code) ? DENIALS[code as DenialCode].advice : null;
+}
+
 function connectionOf(event: AuditEvent): string | null {
   const { session } = event;
-  if (session === null) return null;
+  if (session === null || (text(session["client"]) ?? "") === "") return null;
   return `${text(session["client"]) ?? ""} to ${text(session["destination"]) ?? ""}`;
 }
