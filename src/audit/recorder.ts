@@ -333,7 +333,8 @@ class SpoolRecorder implements Recorder {
   #preamble(text: string): string {
     if (text !== this.#lastPre) {
       this.#lastPre = text;
-      this.#cleanPre = oneLine(redact(text, "shape"), "pre");
+      // The run's intent may be a command line.
+      this.#cleanPre = oneLine(redact(text, "name"), "pre");
     }
     return this.#cleanPre;
   }

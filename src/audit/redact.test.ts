@@ -58,6 +58,23 @@ test("what looks like a secret by itself does not reach the core either", async 
   expect(disk.text()).not.toContain(MARK);
 });
 
+test.each([
+  `curl -sS -H Authorization: Bearer ${MARK} https://x.example/`,
+  `curl -u erika:${MARK} https://x.example/`,
+  `psql --user=erika:${MARK}`,
+  `tool --password ${MARK} --out x`,
+  `tool --api-key=${MARK}`,
+  `tool --github-token ${MARK}`,
+  `env API_TOKEN=${MARK} agent`,
+  `PGPASSWORD=${MARK} psql`,
+])("a command line as the intent of a run loses its secret: %s", async (intent) => {
+  const { recorder, disk } = recorderOn(new MemoryDisk());
+  recorder.op(op({ preamble: `"v":1,"run":{"intent":${quote(intent)}}` }));
+  await committed(recorder);
+  expect(disk.text()).not.toContain(MARK);
+  expect(disk.text()).toContain(intent.slice(0, 4));
+});
+
 test("ordinary operations stay as they are", () => {
   const ordinary = [
     '"http":{"method":"GET","scheme":"https","host":"tokens.example","path":"/v1/passwords/policy","segments":["v1"],"query":{},"headers":{"accept":"*/*"}}',
@@ -66,8 +83,9 @@ test("ordinary operations stay as they are", () => {
     '"max_tokens":1024,"usage":{"total_tokens":17}',
     '"url":"https://host.example:8443/a@b"',
     '"action":"credential"',
+    '"intent":"curl -sS --user-agent x/1 https://billing.example/"',
   ];
-  for (const text of [ordinary[0], ordinary[2], ordinary[3], ordinary[4], ordinary[5]])
+  for (const text of [ordinary[0], ordinary[2], ordinary[3], ordinary[4], ordinary[5], ordinary[6]])
     expect(redact(text ?? "", "name")).toBe(text);
   expect(redact(ordinary[1] ?? "", "shape")).toBe(ordinary[1]);
 });

@@ -10,7 +10,7 @@ import { createNeedles } from "#core/needles.ts";
 const mayHoldSecret = createNeedles(
   [
     "bearer basic authorization cookie passw passp passphrase pwd secret token credential signature key= sig= code=",
-    "apikey api_key api-key accesskey access_key access-key privatekey private_key private-key ://",
+    "apikey api_key api-key accesskey access_key access-key privatekey private_key private-key :// -u --user --proxy-user",
     "eyj akia asia abia acca ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ xox sk- sk_live_ aiza glpat- npm_ -----begin",
   ]
     .join(" ")
@@ -19,7 +19,7 @@ const mayHoldSecret = createNeedles(
 
 /** The second look: each alternative is the beginning of a pattern below. */
 const SUSPECT =
-  /eyJ[\w-]{8}|A[KSBC][ICE]A[A-Z0-9]{12}|gh[pousr]_\w{16}|github_pat_|xox[abeoprs]-|sk-[\w-]{16}|sk_live_|AIza[\w-]{20}|glpat-|npm_\w{16}|-----BEGIN |[Bb]earer|BEARER|[Bb]asic[\s%+]|BASIC |[Aa]uthorization|[Cc]ookie|:\/\/[^/"\\\s?#:@]{0,128}:[^/"\\\s?#@]{1,128}@|[Pp]ass(?:word|wd|phrase)|PASS|[Pp]wd|[Ss]ecret|SECRET|[Tt]oken|TOKEN|[Aa]pi[-_]?[Kk]ey|API_?KEY|[Kk]ey=|[Ss]ignature|[?&]sig=|[?&]code=|[Cc]redential/;
+  /eyJ[\w-]{8}|A[KSBC][ICE]A[A-Z0-9]{12}|gh[pousr]_\w{16}|github_pat_|xox[abeoprs]-|sk-[\w-]{16}|sk_live_|AIza[\w-]{20}|glpat-|npm_\w{16}|-----BEGIN |[Bb]earer|BEARER|[Bb]asic[\s%+]|BASIC |[Aa]uthorization|[Cc]ookie|:\/\/[^/"\\\s?#:@]{0,128}:[^/"\\\s?#@]{1,128}@|[Pp]ass(?:word|wd|phrase)|PASS|[Pp]wd|[Ss]ecret|SECRET|[Tt]oken|TOKEN|[Aa]pi[-_]?[Kk]ey|API_?KEY|[Kk]ey=|[Ss]ignature|[?&]sig=|[?&]code=|[Cc]redential|-u |user[ =]/;
 
 /** Ends of names whose value is a secret: a query or form parameter, a JSON member, an assignment in a text. No long backtracking. */
 const WORD =
@@ -59,6 +59,9 @@ const NAMED: readonly Replacement[] = [
   // password=…, password: …, PASSWORD '…' (SQL)
   [new RegExp(`(${NAME}(?:=|%3D|%3A|:\\s{0,4}))(?!\\[redacted)[^&"\\\\\\s;,'[\\]{}]+`, "gi"), "$1[redacted]"],
   [new RegExp(`(${NAME}\\s{0,4}(?:=\\s{0,4})?')(?!\\[redacted)(?:[^'"\\\\]|''|\\\\[^"])+'`, "gi"), "$1[redacted]'"],
+  // --password VALUE, -u USER:VALUE (a command line, as the intent of a run)
+  [new RegExp(`(--?[\\w-]{0,32}?${NAME} {1,4})(?!\\[redacted)[^"\\\\\\s]+`, "gi"), "$1[redacted]"],
+  [/((?:^|["\s])(?:-u|--user|--proxy-user)[ =]{1,4}[^"\\\s:]{0,64}:)(?!\[redacted)[^"\\\s]+/g, "$1[redacted]"],
   [/([?&](?:key|sig|code)=)(?!\[redacted)[^&"\\\s#]+/g, "$1[redacted]"],
 ];
 
