@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { applyJson, pointerTokens } from "./json-apply.ts";
 import { diffJson, equalJson } from "./json-diff.ts";
 
-test("a difference, applied, gives the other value", () => {
+test("a difference, applied, gives the other value", { timeout: 60_000 }, () => {
   fc.assert(
     fc.property(fc.jsonValue({ maxDepth: 3 }), fc.jsonValue({ maxDepth: 3 }), (from, to) => {
       expect(equalJson(applyJson(from, diffJson(from, to)), to)).toBe(true);

@@ -52,7 +52,7 @@ const value = fc
   .oneof(fc.jsonValue({ maxDepth: 3 }), fc.record({ list: named, other: fc.jsonValue() }))
   .filter((v) => !HOSTILE.test(JSON.stringify(v)));
 
-test("the patch always leads from one value to the other", () => {
+test("the patch always leads from one value to the other", { timeout: 60_000 }, () => {
   fc.assert(
     fc.property(fc.record({ root: value }), fc.record({ root: value }), (from, to) => {
       const a = JSON.parse(JSON.stringify(from)) as unknown;
@@ -64,7 +64,7 @@ test("the patch always leads from one value to the other", () => {
   );
 });
 
-test("the patch of two named lists always leads from one to the other", () => {
+test("the patch of two named lists always leads from one to the other", { timeout: 60_000 }, () => {
   fc.assert(
     fc.property(named, named, (from, to) => {
       expect(applied({ l: from }, diffJson({ l: from }, { l: to }))).toEqual({ l: to });

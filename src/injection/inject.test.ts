@@ -295,7 +295,7 @@ const pods = fc.boolean().chain((hostile) =>
 /** As it comes over the wire: without members that are undefined. */
 const wire = (value: unknown): Pod => JSON.parse(JSON.stringify(value)) as Pod;
 
-test("injecting what was injected changes nothing, and the patch leads there", () => {
+test("injecting what was injected changes nothing, and the patch leads there", { timeout: 60_000 }, () => {
   let injected = 0;
   const more = options({ imagePullSecrets: ["pull"], limitRange: { min: { cpu: "100m" }, max: { cpu: "1" } } });
   fc.assert(
@@ -317,7 +317,7 @@ test("injecting what was injected changes nothing, and the patch leads there", (
   expect(injected).toBeGreaterThan(100);
 });
 
-test("no injected pod has a container that could act as the proxy", () => {
+test("no injected pod has a container that could act as the proxy", { timeout: 60_000 }, () => {
   fc.assert(
     fc.property(pods, (generated) => {
       const injection = injectPod(wire(generated), OPTIONS, () => UID);
