@@ -1,0 +1,74 @@
+/**
+ * What a SQL text was understood to be: the seam between the session (which knows the wire) and the reader (which knows SQL).
+ * Whatever the reader is not sure of makes the statement `complete: false`, and an operation with such a statement is denied unless a
+ * policy allows exactly that.
+ */
+import type { Action } from "#contract/operation.ts";
+
+export interface TableRef {
+  readonly schema: string; // "" where the text names none: resolved by search_path, so a policy must not take it for "public"
+  readonly name: string;
+  readonly access: "read" | "write" | "admin";
+}
+
+/** What the statement does to the session's own state; the session follows it, or ends. */
+export type SessionEffect =
+  | { readonly kind: "begin"; readonly readWrite: boolean | null }
+  | { readonly kind: "commit" }
+  | { readonly kind: "rollback" }
+  | { readonly kind: "savepoint" }
+  | { readonly kind: "set"; readonly name: string; readonly value: string | null; readonly local: boolean }
+  | { readonly kind: "prepare"; readonly name: string; readonly text: string }
+  | { readonly kind: "execute"; readonly name: string }
+  | { readonly kind: "deallocate"; readonly name: string | null }
+  | { readonly kind: "declare-cursor"; readonly name: string }
+  | { readonly kind: "discard" }
+  | { readonly kind: "listen" }
+  | { readonly kind: "copy-in" }
+  | { readonly kind: "copy-out" };
+
+/** One output column, as far as the text says: for masking. */
+export interface OutputColumn {
+  readonly name: string | null;
+  /** The column it is a plain reference to; null: an expression, so its origin must not be trusted to RowDescription alone. */
+  readonly reference: { readonly table: string | null; readonly column: string } | null;
+  readonly star: boolean;
+}
+
+export interface Statement {
+  /** Lower case: select, insert, update, delete, merge, truncate, create, alter, drop, grant, copy, set, show, begin, explain, do, call, … */
+  readonly kind: string;
+  readonly action: Action;
+  readonly tables: readonly TableRef[];
+  /** As written, lower case, with schema where given. */
+  readonly functions: readonly string[];
+  /** Column names that the text mentions anywhere, lower case as PostgreSQL folds them; "*" for a star. */
+  readonly columns: readonly string[];
+  /** Columns in WHERE, ORDER BY, GROUP BY, HAVING, JOIN conditions: a masked one among them is a guessing oracle. */
+  readonly conditionColumns: readonly string[];
+  readonly output: readonly OutputColumn[];
+  readonly where: boolean;
+  readonly limit: number | null;
+  readonly effects: readonly SessionEffect[];
+  readonly complete: boolean;
+  /** Why not, for the record and the refusal. */
+  readonly doubts: readonly string[];
+  /** Byte range of this statement in the text (UTF-8), end exclusive. */
+  readonly from: number;
+  readonly to: number;
+}
+
+export interface SqlReading {
+  readonly statements: readonly Statement[];
+  /** False also where the text could not be parsed at all; then there are no statements. */
+  readonly complete: boolean;
+  readonly doubts: readonly string[];
+}
+
+export interface SqlReader {
+  /** Loads PostgreSQL's parser (once a process, on first use). Rejects when it cannot be loaded: then everything is refused. */
+  load(): Promise<void>;
+  readonly loaded: boolean;
+  /** Synchronous; throws before `load` resolved. Cached. A text over 256 KiB is not parsed: `complete: false`. */
+  read(text: string): SqlReading;
+}
