@@ -1,11 +1,15 @@
 /** A collector's store in memory or in a file, filled by a real recorder through the real ingest. */
 import { generateKeyPairSync, randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { createRecorder, newBoot } from "#audit/recorder.ts";
 import { Spool } from "#audit/spool.ts";
 import type { Recorder, Workload } from "#contract/record.ts";
 import { createSigner, type Signer } from "../../src/collector/checkpoint.ts";
 import { createIngest, type Finding, type Ingest, type Sender } from "../../src/collector/ingest.ts";
 import type { RecordStore } from "../../src/collector/store/port.ts";
+import { openSqlite } from "../../src/collector/store/sqlite.ts";
 import { committed, MemoryDisk, type TestClock, testClock, WORKLOAD } from "./record.ts";
 
 export const LOCAL: Sender = { subject: "local", claims: null };
@@ -52,4 +56,23 @@ export async function bootOf(
   await write(recorder, async () => void (await committed(recorder)));
   await committed(recorder);
   return { boot: recorder.boot, lines: Buffer.from(disk.text()) };
+}
+
+/** A SQLite store in a folder of its own; `remove` takes both away. */
+export function temporaryStore(): {
+  readonly store: RecordStore;
+  readonly file: string;
+  readonly remove: () => Promise<void>;
+} {
+  const folder = mkdtempSync(path.join(tmpdir(), "collected-"));
+  const file = path.join(folder, "audit.db");
+  const store = openSqlite(file, "write");
+  return {
+    store,
+    file,
+    remove: async () => {
+      await store.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
 }
