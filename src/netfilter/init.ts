@@ -39,11 +39,13 @@ export async function runInit({ env, uid, say }: InitProcess): Promise<number> {
     let applied: Applied | null = null;
     const load = (options: RulesetOptions): void => {
       // What `auto` took once, it keeps: no stage may leave rules of the other back end behind.
-      applied = applyRules(options, applied?.backend ?? dataplane);
+      const next = applyRules(options, applied?.backend ?? dataplane);
+      applied = { ...next, why: applied?.why ?? next.why };
     };
     const properties = await probe({ rules, ownUid: uid, load });
     for (const { name, holds, detail } of properties)
       say(`sidegate-init: ${holds ? "holds" : "FAILS"}: ${name} (${detail})`);
+    say(`sidegate-init: ${described(applied)}`);
     const failed = properties.filter((p) => !p.holds);
     if (failed.length === 0) return INIT_EXIT.ok;
     say(`sidegate-init: this kernel does not hold: ${failed.map((p) => p.name).join("; ")}. The pod must not run.`);
@@ -52,6 +54,11 @@ export async function runInit({ env, uid, say }: InitProcess): Promise<number> {
     say(`sidegate-init: ${fault instanceof Error ? fault.message : String(fault)}`);
     return INIT_EXIT.notLoaded;
   }
+}
+
+function described(applied: Applied | null): string {
+  if (applied === null) return "no rules loaded";
+  return `rules loaded by ${applied.backend}${applied.why === null ? "" : ` (not by nft: ${applied.why})`}`;
 }
 
 /** Effective capabilities: proc_pid_status(5), a hexadecimal mask. */

@@ -15,7 +15,7 @@ export class NoRoute extends Error {
   }
 }
 
-const NO_ROUTE = new Set(["ENETUNREACH", "EADDRNOTAVAIL", "EHOSTUNREACH"]);
+export const NO_ROUTE = new Set(["ENETUNREACH", "EADDRNOTAVAIL", "EHOSTUNREACH"]);
 
 /** Sockets of one trial; all of them are closed at its end. */
 export class ProbeSockets {

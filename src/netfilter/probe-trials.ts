@@ -2,10 +2,10 @@
  * The trials of the probe, by stage. Each returns what it saw, or throws with what was expected. Destinations are of ranges that
  * are never routed (TEST-NET-2, the documentation prefix), so what does go out goes nowhere.
  */
-import { networkInterfaces } from "node:os";
+import { readFileSync } from "node:fs";
 import { CAPTURE_PORT, DNS_PORT } from "#contract/names.ts";
 import { readOriginal } from "./original-destination.ts";
-import { type Family, LOOPBACK, type ProbeSockets } from "./probe-listeners.ts";
+import { type Family, LOOPBACK, NO_ROUTE, NoRoute, type ProbeSockets } from "./probe-listeners.ts";
 import { FAMILY, PROTOCOL, type Sent, sendOne, TYPE } from "./raw-socket.ts";
 
 export interface Trial {
@@ -135,12 +135,12 @@ async function udpIsRefused(sockets: ProbeSockets, family: Family): Promise<stri
 async function icmpIsRefused(_: ProbeSockets, family: Family): Promise<string> {
   const echo = Buffer.from([family === 4 ? 8 : 128, 0, 0, 0, 0, 1, 0, 1]);
   const protocol = family === 4 ? PROTOCOL.icmp : PROTOCOL.icmp6;
-  return mustRefuse(sendOne({ ...internet(family), type: TYPE.datagram, protocol, payload: echo }));
+  return mustRefuse(sendOne({ ...internet(family), type: TYPE.datagram, protocol, payload: echo }), family);
 }
 
 /** Protocol 47 (GRE) and friends: whatever is neither TCP nor UDP. */
 async function rawIsRefused(_: ProbeSockets, family: Family): Promise<string> {
-  return mustRefuse(sendOne({ ...internet(family), type: TYPE.raw, protocol: 47, payload: Buffer.alloc(8) }));
+  return mustRefuse(sendOne({ ...internet(family), type: TYPE.raw, protocol: 47, payload: Buffer.alloc(8) }), family);
 }
 
 const internet = (family: Family): { family: number; to: { address: string; port: number } } => ({
@@ -150,16 +150,32 @@ const internet = (family: Family): { family: number; to: { address: string; port
 
 /** Bound to an interface, a packet for 127.0.0.2 would leave by it; a neighbour with route_localnet answers. */
 async function gateHolds(_: ProbeSockets, family: Family): Promise<string> {
-  const device = Object.entries(networkInterfaces()).find(([, all]) => all?.some((a) => !a.internal))?.[0];
-  if (device === undefined) return "no interface but lo";
   const to = { address: family === 4 ? "127.0.0.2" : "::1", port: 9 };
   const inet = family === 4 ? FAMILY.inet : FAMILY.inet6;
   const base = { family: inet, type: TYPE.datagram, protocol: PROTOCOL.default, payload: Buffer.alloc(1) };
-  return mustRefuse(sendOne({ ...base, to, device }));
+  const refused: string[] = [];
+  for (const device of otherInterfaces()) {
+    const sent = sendOne({ ...base, to, device });
+    if (sent === "sent") throw new Error(`expected an error, but the kernel sent it by ${device}`);
+    // Any other error: an interface that is down or has no way there.
+    if (sent.code === "EPERM") refused.push(device);
+  }
+  return refused.length === 0 ? "no interface but lo is up" : `EPERM by ${refused.join(", ")}`;
 }
 
-function mustRefuse(sent: Sent): string {
+/** By /proc/net/dev: a list of interfaces that run leaves out one whose carrier the kernel has not reported yet. */
+function otherInterfaces(): readonly string[] {
+  const names = [...readFileSync("/proc/net/dev", "utf8").matchAll(/^\s*([^\s:|]+):/gm)].map((m) => m[1] ?? "");
+  return names.filter((name) => name !== "lo");
+}
+
+/** Before it is sent, any refusal will do (the agent has no more rights than we); of a send, only the rules' own. */
+function mustRefuse(sent: Sent, family: Family): string {
   if (sent === "sent") throw new Error("expected an error, but the kernel sent it");
+  if (sent.step === "send" && sent.code !== "EPERM") {
+    if (NO_ROUTE.has(sent.code)) throw new NoRoute(family);
+    throw new Error(`expected EPERM, got ${sent.code}`);
+  }
   return `${sent.code} at ${sent.step}`;
 }
 
@@ -183,7 +199,8 @@ async function resolverPortIsGuarded(sockets: ProbeSockets, family: Family): Pro
 async function sourcePortsAreGuarded(_: ProbeSockets, family: Family): Promise<string> {
   const inet = family === 4 ? FAMILY.inet : FAMILY.inet6;
   const base = { family: inet, type: TYPE.datagram, protocol: PROTOCOL.default, payload: Buffer.alloc(1) };
+  // To ourselves nothing else would stop it.
   for (const fromPort of [CAPTURE_PORT, DNS_PORT])
-    mustRefuse(sendOne({ ...base, to: { address: OUTSIDE[family], port: 9 }, fromPort }));
+    mustRefuse(sendOne({ ...base, to: { address: LOOPBACK[family], port: 40_000 }, fromPort }), family);
   return "refused";
 }

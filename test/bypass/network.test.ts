@@ -165,6 +165,23 @@ describe.each(BACKENDS)("%s", (backend) => {
   );
 
   test.for(FAMILIES)(
+    "N3: nor while the peer keeps it half open and conntrack takes it for established (IPv%s)",
+    (family, context) =>
+      scene(context, backend, async (s) => {
+        const { agent, proxy, pod, left } = s;
+        pod.inside(["sysctl", "-qw", "net.ipv4.tcp_fin_timeout=1"]);
+        const from = await proxyTalked(s, family);
+        await proxy.do("close", { name: "out" });
+        await left();
+        // The kernel keeps the port for the second of the timeout, and conntrack its entry for two minutes.
+        const bound = await agent.do("python", { text: untilBound(family, from) });
+        expect(bound.out).toBe(true);
+        await agent.try("connect_begin", { name: "s", address: [WORLD[family], 80] });
+        expect(await left()).toEqual([]);
+      }),
+  );
+
+  test.for(FAMILIES)(
     "N3: the source port of a closed UDP socket of the proxy is no tunnel (IPv%s)",
     (family, context) =>
       scene(context, backend, async (s) => {
@@ -473,6 +490,16 @@ describe.each(BACKENDS)("%s", (backend) => {
     }),
   );
 
+  test.for(FAMILIES)("the proxy hears what the network says about its own flows (IPv%s)", (family, context) =>
+    scene(context, backend, async ({ proxy }) => {
+      // An ICMP error about a flow, as path MTU discovery needs it: here "port unreachable".
+      await proxy.do("socket", { name: "u", family: INET[family], type: "datagram" });
+      await proxy.do("connect", { name: "u", address: [WORLD[family], 9998] });
+      await proxy.do("send", { name: "u", data: "anyone" });
+      expect((await proxy.try("recv", { name: "u" })).error).toBe("ECONNREFUSED");
+    }),
+  );
+
   test.for(FAMILIES)("a neighbour that routes loopback addresses reaches nothing here (IPv%s)", (family, context) =>
     scene(context, backend, async ({ agent, world, pod }) => {
       if (family === 6) return; // the kernel itself drops ::1 from outside
@@ -493,6 +520,17 @@ describe.each(BACKENDS)("%s", (backend) => {
     }),
   );
 });
+
+/** Python that binds `s` to a port as soon as the kernel lets it, at most 10 s. */
+const untilBound = (family: Family, from: number): string => `
+import socket, time
+for _ in range(200):
+  s = socket.socket(socket.AF_INET${family === 6 ? "6" : ""})
+  try:
+    s.bind(("", ${from})); SOCKETS["s"] = s; out = True; break
+  except OSError:
+    s.close(); out = False; time.sleep(0.05)
+`;
 
 const port = (address: Address | undefined): number => address?.[1] ?? 0;
 

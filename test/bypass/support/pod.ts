@@ -60,7 +60,7 @@ export class Pod {
     }
   }
 
-  /** With SIDEGATE_MUTATION=`CHAIN:INDEX` one rule is left out: a scenario that still passes then guards nothing. */
+  /** With SIDEGATE_MUTATION=`CHAIN:INDEX,…` these rules are left out: a scenario that still passes then guards nothing. */
   load(backend: Backend): void {
     const chains = ruleset(RULES).map(mutated);
     if (backend === "nft") return void this.inside(["nft", "-f", "-"], nftText(chains));
@@ -69,12 +69,17 @@ export class Pod {
     this.inside([`${backend}-restore`], iptablesText(chains, 4));
   }
 
+  /** Of a process in the pod's network, for nsenter. */
+  get pid(): number {
+    return this.#pod.pid ?? -1;
+  }
+
   /** Runs a program in the pod's network as root. */
-  inside(argv: readonly string[], input = ""): string {
+  inside(argv: readonly string[], input = "", env: NodeJS.ProcessEnv = {}): string {
     return execFileSync("nsenter", ["-t", String(this.#pod.pid), "-n", "--", ...argv], {
       input,
       encoding: "utf8",
-      env: { PATH },
+      env: { PATH, ...env },
       stdio: ["pipe", "pipe", "pipe"],
     });
   }
@@ -165,11 +170,11 @@ function configure(holder: ChildProcess, lines: readonly string[], extra = "true
   execFileSync("nsenter", ["-t", String(holder.pid), "-n", "--", "sh", "-c", script], { env: { PATH } });
 }
 
-function mutated(chain: Chain): Chain {
-  const [hook, index] = (process.env["SIDEGATE_MUTATION"] ?? "").split(":");
-  if (chain.hook !== hook) return chain;
-  if (index === "policy") return { ...chain, policy: "accept" };
-  return { ...chain, rules: chain.rules.filter((_, i) => String(i) !== index) };
+export function mutated(chain: Chain): Chain {
+  const left = (process.env["SIDEGATE_MUTATION"] ?? "").split(",").map((each) => each.split(":"));
+  const out = left.filter(([hook]) => hook === chain.hook).map(([, index]) => index);
+  const rules = chain.rules.filter((_, i) => !out.includes(String(i)));
+  return { ...chain, policy: out.includes("policy") ? "accept" : chain.policy, rules };
 }
 
 /** A process that does nothing but hold a network namespace, and dies with us. */
