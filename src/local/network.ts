@@ -21,7 +21,11 @@ export function makeNetwork(): { readonly ipv6: boolean } {
   ];
   runTool("ip", ["-batch", "-"], `${batch.join("\n")}\n`);
   const ipv6 = existsSync("/proc/sys/net/ipv6") && makeIpv6();
-  runTool("nft", ["-f", "-"], nftText(ruleset({ proxyUid: null, listenerUid: null, inbound: { tcp: [], udp: [] } })));
+  runTool(
+    "nft",
+    ["-f", "-"],
+    nftText(ruleset({ proxyUid: null, listenerUid: null, inbound: { tcp: [], udp: [] }, ipv6 })),
+  );
   return { ipv6 };
 }
 
