@@ -43,7 +43,7 @@ export class Claims {
     }
   }
 
-  /** Whether another living process writes this boot. */
+  /** Whether a living process writes this boot. */
   claimed(boot: string): boolean {
     const bytes = Buffer.alloc(64);
     let identity: string;
@@ -54,8 +54,7 @@ export class Claims {
     }
     const pid = /^(\d{1,10}) \d+$/.exec(identity)?.[1];
     // A restarted container has the same pid again, but started later.
-    if (pid === undefined || identity === identityOf(String(process.pid))) return false;
-    if (identityOf(pid) === identity) return true;
+    if (pid !== undefined && identityOf(pid) === identity) return true;
     this.#disk.remove(this.#path(boot));
     return false;
   }

@@ -4,7 +4,7 @@
  *
  * Errs towards failing: an answer that is not exactly what the collector says ends the connection and the batch is sent again.
  */
-import { connect as connectPlain, type Socket } from "node:net";
+import { connect as connectPlain, isIP, type Socket } from "node:net";
 import type { Batch, RecordSink } from "#contract/record.ts";
 
 export type SinkAddress =
@@ -108,7 +108,8 @@ async function dialTls(address: SinkAddress & { kind: "tls" }): Promise<Socket> 
   return connect({
     host: address.host,
     port: address.port,
-    servername: address.host,
+    // SNI carries names only; the certificate is checked against the host in either case.
+    ...(isIP(address.host) === 0 ? { servername: address.host } : {}),
     minVersion: "TLSv1.3",
     ALPNProtocols: ["http/1.1"],
     ...trust,
