@@ -3,7 +3,7 @@
  */
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { PATHS } from "#contract/names.ts";
+import { ADMIN_PORT, PATHS } from "#contract/names.ts";
 import type { BundleSource } from "#contract/policy-port.ts";
 import { VERSION } from "#contract/version.ts";
 import { parseEndpoint } from "#core/cidr.ts";
@@ -118,7 +118,7 @@ async function startAdminListener(): Promise<AdminServer | null> {
       : [config.admin.slice(0, config.admin.lastIndexOf(":")).replaceAll(/[[\]]/g, "")];
   if (addresses.length === 0) return null;
   return startAdmin(
-    { addresses, port: given?.port ?? 15_090 },
+    { addresses, port: given?.port ?? ADMIN_PORT },
     { metrics: () => registry.text(), ready: () => readiness.state(), live: () => true },
   );
 }

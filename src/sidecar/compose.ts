@@ -8,7 +8,7 @@ import { createServer } from "node:net";
 import path from "node:path";
 import { type AuditFigures, openAudit, parseCollector } from "#audit/open.ts";
 import { LIMITS } from "#contract/limits.ts";
-import { CAPTURE_PORT, DNS_PORT, SYNTHETIC } from "#contract/names.ts";
+import { ADMIN_PORT, CAPTURE_PORT, DNS_PORT, SYNTHETIC } from "#contract/names.ts";
 import type { BundleSource } from "#contract/policy-port.ts";
 import type { Workload } from "#contract/record.ts";
 import { trustPaths } from "#contract/trust-environment.ts";
@@ -34,6 +34,7 @@ import type { OriginalDestination } from "./listen/original-destination.ts";
 import { recordLookups } from "./lookups.ts";
 import { meterConnections } from "./meters.ts";
 import { type Rooms, serve } from "./pipeline.ts";
+import type { SocketAddress } from "./seam/stages.ts";
 import { loadAuthority } from "./tls/authority.ts";
 import { createLeafSource } from "./tls/leaf-source.ts";
 import { systemRoots, writeTrustFiles } from "./tls/trust.ts";
@@ -63,6 +64,8 @@ export interface Sidecar {
   /** What the admin listener reads. */
   readonly policy: RunningHolder;
   readonly connections: () => number;
+  /** Reset at once because too many were open; failed accept calls. */
+  readonly turnedAway: () => { readonly overLimit: number; readonly acceptFailures: number };
   readonly policySinceMs: () => number;
   readonly audit: () => AuditFigures;
   readonly boot: string;
@@ -234,6 +237,7 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
     listeners: captureListeners(config),
     originalDestination: outside.originalDestination,
     transport,
+    ours: ourListeners(config),
     onAccepted: (accepted) => serve(accepted, rooms),
   });
   const folds = setInterval(() => judges.flush(), FOLD_MS);
@@ -243,6 +247,7 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
     ready: policy.ready,
     policy,
     connections: () => connections.size,
+    turnedAway: () => ({ overLimit: capture.overLimit, acceptFailures: capture.acceptFailures }),
     policySinceMs: () => policySinceMs,
     audit: () => audit.figures(),
     boot: recorder.boot,
@@ -271,6 +276,13 @@ async function stopServing(capture: Capture, resolver: Resolver, drained: () => 
 function captureListeners(config: SidecarConfig): Listener[] {
   if (config.listen === null) return [{ kind: "port", port: CAPTURE_PORT }];
   return [config.listen.tcp4, config.listen.tcp6].filter((fd) => fd !== undefined).map((fd) => ({ kind: "fd", fd }));
+}
+
+/** As an original destination these count as unreadable: somebody connected to us, not through us. */
+function ourListeners(config: SidecarConfig): SocketAddress[] {
+  if (config.listen !== null) return [];
+  const loopback = ["127.0.0.1", "::1"].map((address) => ({ address, port: DNS_PORT }));
+  return [...loopback, ...config.podAddresses.map((address) => ({ address, port: ADMIN_PORT }))];
 }
 
 async function listenForNames(resolver: Resolver, config: SidecarConfig): Promise<void> {

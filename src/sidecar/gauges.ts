@@ -14,6 +14,9 @@ export function fillSidecarMetrics(
   metrics.tier.with(fixed.tier).value = 1;
   registry.beforeReading(() => {
     metrics.open.with("agent").value = sidecar.connections();
+    const { overLimit, acceptFailures } = sidecar.turnedAway();
+    metrics.connections.with("accepted", "over-limit").value = overLimit;
+    metrics.connections.with("accepted", "accept-failed").value = acceptFailures;
     const { written, open, lagMs, spoolBytes, spoolLimitBytes, batches } = sidecar.audit();
     metrics.auditRecords.with().value = written;
     metrics.auditLagRecords.with().value = open;
