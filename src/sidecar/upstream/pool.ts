@@ -20,7 +20,7 @@ export interface PoolLimits {
   readonly maxAgeMs: number;
 }
 
-export const POOL_LIMITS: PoolLimits = { maxIdle: 256, maxIdlePerKey: 32, idleMs: 30_000, maxAgeMs: 600_000 };
+export const POOL_LIMITS: PoolLimits = { maxIdle: 256, maxIdlePerKey: 256, idleMs: 30_000, maxAgeMs: 600_000 };
 
 export interface PoolOptions {
   readonly limits: PoolLimits;
