@@ -48,5 +48,7 @@ async function query(options: QueryOptions): Promise<number> {
   if (options.json === true) for (const event of events) process.stdout.write(`${JSON.stringify(event)}\n`);
   else if (events.length === 0) process.stderr.write("No record matches.\n");
   else process.stdout.write(renderTable(events, true));
+  if (events.length >= options.limit)
+    process.stderr.write(`Only the newest ${options.limit} that match are shown; --limit shows more.\n`);
   return 0;
 }

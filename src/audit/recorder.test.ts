@@ -103,13 +103,17 @@ test("a detail that is too long is left out, and its length said", async () => {
 });
 
 test("a failing disk opens no gate, refuses, and loses no number when it is back", async () => {
-  const { recorder, disk } = recorderOn(new MemoryDisk());
+  const { recorder, disk, clock } = recorderOn(new MemoryDisk());
   disk.fail = () => new Error("EIO");
   const first = recorder.op(op());
   expect(await committed(recorder)).toBe(false);
   expect(recorder.refuses(true)).toBe("audit_failed");
   expect(recorder.gate.clean).toBe(false);
+  const tries = disk.writes;
+  expect(await committed(recorder)).toBe(false);
+  expect(disk.writes, "a failing disk is not tried in every turn").toBe(tries);
   disk.fail = () => null;
+  clock.now += 100;
   const second = recorder.op(op());
   expect(await committed(recorder)).toBe(true);
   expect(second).toBe(first + 1);
@@ -121,13 +125,14 @@ test("a failing disk opens no gate, refuses, and loses no number when it is back
 test("a full disk in the middle of a write leaves whole commits only", async () => {
   for (const truncates of [true, false]) {
     const disk = new MemoryDisk();
-    const { recorder } = recorderOn(disk);
+    const { recorder, clock } = recorderOn(disk);
     disk.truncates = truncates;
     let calls = 0;
     disk.fail = () => (calls++ === 0 ? 20 : new Error("ENOSPC"));
     recorder.op(op());
     expect(await committed(recorder)).toBe(false);
     disk.fail = () => null;
+    clock.now += 100;
     recorder.op(op());
     expect(await committed(recorder)).toBe(true);
     // Where the torn file could not be cut, another was begun.
@@ -140,7 +145,7 @@ test("a full disk in the middle of a write leaves whole commits only", async () 
 });
 
 test("a disk that stays away costs bounded memory, and the record says how many lines it lost", async () => {
-  const { recorder, disk } = recorderOn(new MemoryDisk(), {}, { maxBytes: 1 << 30 });
+  const { recorder, disk, clock } = recorderOn(new MemoryDisk(), {}, { maxBytes: 1 << 30 });
   disk.fail = () => new Error("EIO");
   const big = op({ detail: `"x":"${"y".repeat(120_000)}"` });
   let refused = 0;
@@ -148,6 +153,7 @@ test("a disk that stays away costs bounded memory, and the record says how many 
   expect(refused).toBeGreaterThan(50);
   expect(await committed(recorder)).toBe(false);
   disk.fail = () => null;
+  clock.now += 100;
   recorder.closed(0, 0, 0, "x"); // too much is kept to take even this
   await committed(recorder);
   recorder.closed(0, 0, 0, "y");

@@ -53,7 +53,8 @@ const MAX_DETAIL = 128 * 1024;
 /** Who may wait for the collector at once. */
 const MAX_AWAITING = 65_536;
 const BUFFER_BYTES = 128 * 1024;
-const RETRY_MS = 1_000;
+/** While the disk fails: how often it is tried again. Each try is a system call and may encode all that is kept. */
+const RETRY_MS = 100;
 const SALT_BYTES = 12;
 
 type Then = (ok: boolean) => void;
@@ -102,6 +103,7 @@ class SpoolRecorder implements Recorder {
   #stopped = false;
   #lost = 0;
   #retry: NodeJS.Timeout | null = null;
+  #tryAgainMs = 0;
   #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
   #salts = "";
   #saltAt = 0;
@@ -259,6 +261,7 @@ class SpoolRecorder implements Recorder {
   /** Writes what was collected as one commit. Layout in the buffer: previous hash, cores, details, commit line. */
   #flush(): void {
     if (this.#cores === "") return;
+    if (this.#failed && this.#options.clock.elapsedMs() < this.#tryAgainMs && !this.#stopped) return;
     const cores = this.#cores;
     const details = this.#details;
     this.#reserve(cores, details);
@@ -276,8 +279,9 @@ class SpoolRecorder implements Recorder {
       this.#first = this.#seq + 1;
       this.#failed = false;
     } catch {
-      // Which fault it was does not matter here: nothing is forwarded, and the next turn, or the timer, tries again.
+      // Which fault it was does not matter here: nothing is forwarded, and a later turn, or the timer, tries again.
       this.#failed = true;
+      this.#tryAgainMs = this.#options.clock.elapsedMs() + RETRY_MS;
       if (this.#retry === null && !this.#stopped) {
         this.#retry = setTimeout(() => {
           this.#retry = null;

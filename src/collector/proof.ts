@@ -28,6 +28,10 @@ const PAGE = 5_000;
 
 /** Null: there is no such record, or nothing signed covers it. Reads every leaf: some 100 bytes of memory for each record. */
 export async function makeProof(store: RecordStore, boot: string, seq: number): Promise<Proof | null> {
+  return await store.consistent(() => proofOf(store, boot, seq));
+}
+
+async function proofOf(store: RecordStore, boot: string, seq: number): Promise<Proof | null> {
   const found = await store.get(boot, seq);
   const publicKey = await store.publicKey();
   const checkpoint = (await store.checkpoints()).at(-1);

@@ -40,7 +40,12 @@ export interface VerifyOptions {
 export const ALIVE_MS = 90_000;
 const PAGE = 2_000;
 
+/** Of one state of the store, also while a collector writes. */
 export async function verifyStore(options: VerifyOptions): Promise<VerifyReport> {
+  return await options.store.consistent(() => verifyState(options));
+}
+
+async function verifyState(options: VerifyOptions): Promise<VerifyReport> {
   const { store } = options;
   const findings = new Findings();
   const named = options.publicKey ?? (await store.publicKey());

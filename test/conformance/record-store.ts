@@ -229,6 +229,20 @@ export function recordStoreConformance({ name, make }: StoreMaker): void {
       expect((await store.checkpoints()).map((c) => c.size)).toEqual([1, 4, 6]);
     });
 
+    test("reads one state, while another process appends", async () => {
+      const { store, again } = await fresh();
+      await store.append(await change(store, [record(A, 1)]));
+      const reader = await again();
+      await reader.consistent(async () => {
+        expect((await reader.log()).size).toBe(1);
+        expect(await store.append(await change(store, [record(A, 2)]))).toBe(true);
+        expect((await reader.log()).size).toBe(1);
+        expect(await reader.scan(0, 10)).toHaveLength(1);
+        expect((await reader.boot(A))?.lastSeq).toBe(1);
+      });
+      expect((await reader.log()).size).toBe(2);
+    });
+
     test("notes a sign of life, and keeps the first public key", async () => {
       const { store } = await fresh();
       await store.append(await change(store, [record(A, 1)]));

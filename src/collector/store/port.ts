@@ -119,6 +119,8 @@ export interface RecordStore {
   scan(from: number, limit: number): Promise<readonly ScanRow[]>;
   commits(boot: string): Promise<readonly CommitRow[]>;
   checkpoints(): Promise<readonly Checkpoint[]>;
+  /** What `work` reads, it reads of one state, also while others write. */
+  consistent<T>(work: () => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 

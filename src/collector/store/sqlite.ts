@@ -199,6 +199,16 @@ class SqliteStore implements RecordStore {
     );
   }
 
+  async consistent<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#db.isTransaction) return await work();
+    this.#db.exec("BEGIN");
+    try {
+      return await work();
+    } finally {
+      this.#db.exec("COMMIT");
+    }
+  }
+
   async close(): Promise<void> {
     if (this.#db.isOpen) this.#db.close();
     await Promise.resolve();
