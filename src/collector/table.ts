@@ -4,7 +4,7 @@ import type { AuditEvent } from "./event.ts";
 import { object, text } from "./rows.ts";
 
 const COLUMNS: readonly (readonly [title: string, cell: (e: AuditEvent) => string, most: number])[] = [
-  ["TIME", (e) => e.time.slice(0, 23).replace("T", " "), 23],
+  ["TIME (UTC)", (e) => e.time.slice(0, 23).replace("T", " "), 23],
   ["VERDICT", (e) => verdictOf(e), 12],
   ["OPERATION", (e) => e.summary + (e.folded > 0 ? ` (and ${e.folded} more)` : "") + (e.erased ? " (erased)" : ""), 90],
   ["RESULT", (e) => resultOf(e), 40],

@@ -209,7 +209,7 @@ test("a log cut off and signed anew with another key, or rolled back as a whole,
   expect((await verify(other, { expect: expected })).findings[0]?.kind).toBe("tree");
 });
 
-test("what has no end is named: the connection, the operation, the sidecar itself", async () => {
+test("THREATS E7: what has no end is named: the connection, the operation, the sidecar itself", async () => {
   const s = await subject();
   const { boot, lines } = await bootOf((recorder) => {
     const session = recorder.session({ client: "a:1", destination: "b:2", target: "t", host: "t.example", port: 2 });
