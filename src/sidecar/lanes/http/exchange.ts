@@ -15,7 +15,7 @@ import { type AnswerHead, readAnswerHead } from "./codec/answer-head.ts";
 import { type BodyReader, chunkedBody, lengthBody, NO_BODY, untilCloseBody } from "./codec/body.ts";
 import type { BodySink } from "./codec/chunked.ts";
 import type { Fault } from "./codec/fault.ts";
-import type { FieldBlock } from "./codec/fields.ts";
+import type { FieldBlock } from "./codec/field-block.ts";
 import type { HeadReader } from "./codec/head-reader.ts";
 import type { RequestHead } from "./codec/request-head.ts";
 import type { HttpLimits } from "./limits.ts";

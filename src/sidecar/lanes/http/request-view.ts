@@ -4,7 +4,7 @@ import type { RequestTarget } from "#core/request-target.ts";
 import type { Head } from "#sidecar/seam/exchange.ts";
 import type { Peer } from "#sidecar/seam/lane.ts";
 import type { Operation } from "#sidecar/seam/verdict.ts";
-import type { Field } from "./codec/fields.ts";
+import type { Field } from "./codec/field-block.ts";
 import type { RequestHead } from "./codec/request-head.ts";
 
 export class RequestView implements Head {

@@ -10,7 +10,7 @@ import type { RequestHead } from "./codec/request-head.ts";
 export function requestText(head: RequestHead, authority: string): string {
   const { block, text } = head;
   const sameLine = head.authority === null;
-  if (sameLine && block.cuts.length === 0 && block.host !== null) return text;
+  if (sameLine && block.cuts === null && block.host !== null) return text;
   const line = sameLine
     ? text.slice(0, text.length - 2 - block.text.length)
     : `${head.method} ${head.target.raw} HTTP/1.${head.minor}\r\n`;
@@ -21,7 +21,7 @@ export function requestText(head: RequestHead, authority: string): string {
 /** `close`: the agent's connection ends behind this answer. */
 export function answerHeadText(head: AnswerHead, close: boolean): string {
   const { block, text, minor } = head;
-  if (!close && minor === 1 && block.cuts.length === 0) return text;
+  if (!close && minor === 1 && block.cuts === null) return text;
   // Our own version (RFC 9110 section 2.5), else an HTTP/1.1 client would take an HTTP/1.0 upstream's habits for ours.
   const line = minor === 1 ? text.slice(0, head.fieldsAt) : `HTTP/1.1${text.slice(8, head.fieldsAt)}`;
   return `${line}${block.passedOn(close)}${close ? "Connection: close\r\n" : ""}\r\n`;

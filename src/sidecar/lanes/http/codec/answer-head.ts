@@ -6,7 +6,8 @@
 import type { HttpLimits } from "../limits.ts";
 import { VALUE } from "./characters.ts";
 import type { Fault } from "./fault.ts";
-import { type FieldBlock, readFields } from "./fields.ts";
+import type { FieldBlock } from "./field-block.ts";
+import { readFields } from "./fields.ts";
 
 export interface AnswerHead {
   readonly status: number;

@@ -11,7 +11,8 @@
 import type { Chunk } from "#sidecar/seam/leg.ts";
 import type { HttpLimits } from "../limits.ts";
 import type { Fault } from "./fault.ts";
-import { type FieldBlock, readFields } from "./fields.ts";
+import type { FieldBlock } from "./field-block.ts";
+import { readFields } from "./fields.ts";
 
 /** Takes what may be passed on, in order. `raw`: a range of the chunk being read. */
 export interface BodySink {

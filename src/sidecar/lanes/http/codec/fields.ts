@@ -10,77 +10,9 @@
  */
 import { isToken, TOKEN, VALUE } from "./characters.ts";
 import type { Fault } from "./fault.ts";
+import { FieldBlock, unspaced } from "./field-block.ts";
 
 export type Section = "request" | "answer";
-
-export type Field = readonly [string, string];
-
-/** One read field section. Offsets are relative to its start, so that it can be kept for the next message with the same bytes. */
-export class FieldBlock {
-  readonly text: string;
-  /** name start, colon, value start, value end, line end (behind CRLF); five numbers a field. */
-  readonly marks: number[] = [];
-  /** [from, to) of lines that are not passed on, ascending. */
-  cuts: number[] = [];
-  host: string | null = null;
-  /** -1: none. */
-  contentLength = -1;
-  chunked = false;
-  close = false;
-  keepAlive = false;
-  expectContinue = false;
-  upgrade: string | null = null;
-  /** [from, to) of a lone `Connection: keep-alive`; -1: there is none. */
-  keepAliveAt = -1;
-  keepAliveTo = -1;
-  /** Fields that `Connection` names, lower case. */
-  nominated: string[] | null = null;
-  /** Bits of `SINGLE` fields that were seen. */
-  seen = 0;
-  #fields: readonly Field[] | null = null;
-
-  constructor(text: string) {
-    this.text = text;
-  }
-
-  get count(): number {
-    return this.marks.length / 5;
-  }
-
-  /** Names as on the wire, values without surrounding white space; what is cut is not among them. Made once. */
-  get fields(): readonly Field[] {
-    if (this.#fields !== null) return this.#fields;
-    const { marks, text, cuts } = this;
-    const fields: Field[] = [];
-    let cut = 0;
-    for (let m = 0; m < marks.length; m += 5) {
-      const from = mark(marks, m);
-      while (cut < cuts.length && mark(cuts, cut + 1) <= from) cut += 2;
-      if (cut < cuts.length && mark(cuts, cut) === from) continue;
-      fields.push([text.slice(from, mark(marks, m + 1)), text.slice(mark(marks, m + 2), mark(marks, m + 3))]);
-    }
-    this.#fields = fields;
-    return fields;
-  }
-
-  /** The section without the lines that are not passed on; `closing`: also without `Connection: keep-alive`. */
-  passedOn(closing: boolean): string {
-    const { text } = this;
-    let { cuts } = this;
-    if (closing && this.keepAliveAt >= 0) {
-      const at = cuts.findIndex((from, i) => i % 2 === 0 && from > this.keepAliveAt);
-      cuts = cuts.toSpliced(at < 0 ? cuts.length : at, 0, this.keepAliveAt, this.keepAliveTo);
-    }
-    if (cuts.length === 0) return text;
-    let out = "";
-    let at = 0;
-    for (let c = 0; c < cuts.length; c += 2) {
-      out += text.slice(at, mark(cuts, c));
-      at = mark(cuts, c + 1);
-    }
-    return out + text.slice(at);
-  }
-}
 
 const CR = 13;
 const LF = 10;
@@ -101,8 +33,8 @@ export function readFields(
 ): FieldBlock | Fault {
   // The bytes are looked at in the whole text: a part of a string costs more to look into.
   const block = new FieldBlock(text.slice(base, end));
-  const { marks } = block;
   let p = base;
+  let count = 0;
   while (p < end) {
     let q = p;
     while (TOKEN[text.charCodeAt(q)] === 1) q++;
@@ -111,25 +43,16 @@ export function readFields(
     let c = text.charCodeAt(v);
     while (VALUE[c] === 1) c = text.charCodeAt(++v);
     if (c !== CR || text.charCodeAt(v + 1) !== LF) return c === CR ? "bare_cr" : c === LF ? "bare_lf" : "control_byte";
-    const lineEnd = v + 2;
-    let from = q + 1;
-    let to = v;
-    while (from < to && isSpace(text.charCodeAt(from))) from++;
-    while (to > from && isSpace(text.charCodeAt(to - 1))) to--;
-    marks.push(p - base, q - base, from - base, to - base, lineEnd - base);
-    if (marks.length > maxFields * 5) return "too_many_fields";
+    if (++count > maxFields) return "too_many_fields";
     if (isWatched(q - p, text.charCodeAt(p))) {
-      const fault = note(block, section, marks.length - 5);
+      const fault = note(block, section, { text, base, from: p, colon: q, to: v });
       if (fault !== null) return fault;
     }
-    p = lineEnd;
+    p = v + 2;
   }
+  block.count = count;
   if (block.chunked && block.contentLength >= 0) return "length_and_chunked";
   return block.nominated === null ? block : cutNominated(block, section);
-}
-
-function isSpace(c: number): boolean {
-  return c === SP || c === HTAB;
 }
 
 function nameFault(text: string, p: number, q: number): Fault {
@@ -138,7 +61,16 @@ function nameFault(text: string, p: number, q: number): Fault {
   return c === SP || c === HTAB ? "space_before_colon" : "field_name";
 }
 
-/** Fields that may be there once; the bit remembers it. */
+/** What is known of a field by its name. */
+interface Known {
+  readonly name: string;
+  /** Not 0: it may be there once; this bit remembers it. */
+  readonly single: number;
+  /** Where it is not passed on. */
+  readonly cutIn: Section | "both" | null;
+}
+
+/** Where two would be read as the first by one server, as the last by another. */
 const SINGLE: Readonly<Record<string, number>> = {
   host: 1,
   "content-length": 2,
@@ -148,18 +80,14 @@ const SINGLE: Readonly<Record<string, number>> = {
   upgrade: 32,
   authorization: 64,
 };
+/** Those that decide framing and routing: also in answers. */
+const SINGLE_IN_ANSWERS = 1 | 2 | 4;
 
-/** Never passed on (RFC 9110 section 7.6.1, and what older software sends for the same purpose). */
-const HOP_BY_HOP = new Set(["keep-alive", "proxy-connection", "te", "upgrade", "http2-settings"]);
-const ONLY_IN_REQUESTS = new Set(["proxy-authorization"]);
+/** RFC 9110 section 7.6.1, and what older software sends for the same purpose. */
+const HOP_BY_HOP = ["keep-alive", "proxy-connection", "te", "upgrade", "http2-settings"];
+const HOP_IN_REQUESTS = ["proxy-authorization"];
 // Alt-Svc would lead the agent past the name that it was judged by; our own header must not be forged.
-const ONLY_IN_ANSWERS = new Set([
-  "alt-svc",
-  "sidegate-event",
-  "proxy-authenticate",
-  "proxy-authentication-info",
-  "proxy-status",
-]);
+const HOP_IN_ANSWERS = ["alt-svc", "sidegate-event", "proxy-authenticate", "proxy-authentication-info", "proxy-status"];
 
 /** A sender that names one of these in `Connection` wants it to be lost on the way, behind the policy's back. */
 const END_TO_END = new Set([
@@ -176,62 +104,88 @@ const END_TO_END = new Set([
   "date",
 ]);
 
+/** By name: lower case, and as most clients write it. */
+const KNOWN = new Map<string, Known>();
 // By length and first letter: most fields are told apart without making a string of their name.
 const WATCHED = new Uint32Array(32);
-for (const name of ["connection", ...Object.keys(SINGLE), ...HOP_BY_HOP, ...ONLY_IN_REQUESTS, ...ONLY_IN_ANSWERS])
+for (const name of ["connection", ...Object.keys(SINGLE), ...HOP_BY_HOP, ...HOP_IN_REQUESTS, ...HOP_IN_ANSWERS]) {
+  const cutIn = HOP_BY_HOP.includes(name)
+    ? "both"
+    : HOP_IN_REQUESTS.includes(name)
+      ? "request"
+      : HOP_IN_ANSWERS.includes(name)
+        ? "answer"
+        : null;
+  const known: Known = { name, single: SINGLE[name] ?? 0, cutIn };
+  KNOWN.set(name, known);
+  KNOWN.set(
+    name.replaceAll(/(?:^|-)[a-z]/g, (letter) => letter.toUpperCase()),
+    known,
+  );
   WATCHED[name.length] = (WATCHED[name.length] ?? 0) | (1 << (name.charCodeAt(0) & 31));
+}
 
 function isWatched(length: number, first: number): boolean {
   return length < 32 && ((WATCHED[length] ?? 0) & (1 << (first & 31))) !== 0;
 }
 
-function note(block: FieldBlock, section: Section, m: number): Fault | null {
-  const { marks, text } = block;
-  const start = mark(marks, m);
-  let name = text.slice(start, mark(marks, m + 1)).toLowerCase();
-  if (name.includes("_")) {
-    // CGI and WSGI make the same variable of both.
-    name = name.replaceAll("_", "-");
-    if (Object.hasOwn(SINGLE, name) || name === "connection" || HOP_BY_HOP.has(name)) return "look_alike_field";
+/** A field line: offsets in `text`, of which the section begins at `base`; `to` is where its CRLF begins. */
+interface Line {
+  readonly text: string;
+  readonly base: number;
+  readonly from: number;
+  readonly colon: number;
+  readonly to: number;
+}
+
+function note(block: FieldBlock, section: Section, line: Line): Fault | null {
+  const { text, base, from, colon, to } = line;
+  const written = text.slice(from, colon);
+  const known = KNOWN.get(written) ?? KNOWN.get(written.toLowerCase());
+  if (known === undefined) return looksAlike(written) ? "look_alike_field" : null;
+  if (known.single !== 0) {
+    const again = (block.seen & known.single) !== 0;
+    if (again && (section === "request" || (known.single & SINGLE_IN_ANSWERS) !== 0)) return "duplicate_field";
+    block.seen |= known.single;
   }
-  const value = text.slice(mark(marks, m + 2), mark(marks, m + 3));
-  // White space around a value may be a tab, and some parsers take that for a part of it: not where framing hangs on it.
-  if (
-    (name === "content-length" || name === "transfer-encoding") &&
-    hasTab(text, mark(marks, m + 1), mark(marks, m + 4))
-  )
-    return name === "content-length" ? "content_length" : "transfer_coding";
-  const bit = SINGLE[name];
-  if (bit !== undefined) {
-    if ((block.seen & bit) !== 0) return section === "request" || bit <= 4 ? "duplicate_field" : null;
-    block.seen |= bit;
-  }
-  if (HOP_BY_HOP.has(name) || (section === "request" ? ONLY_IN_REQUESTS : ONLY_IN_ANSWERS).has(name))
-    block.cuts.push(start, mark(marks, m + 4));
-  switch (name) {
+  if (known.cutIn === "both" || known.cutIn === section) block.cut(from - base, to + 2 - base);
+  switch (known.name) {
     case "content-length":
-      block.contentLength = readLength(value);
+      block.contentLength = hasTab(line) ? -1 : readLength(unspaced(text, colon + 1, to));
       return block.contentLength < 0 ? "content_length" : null;
     case "transfer-encoding":
-      if (value.toLowerCase() !== "chunked") return "transfer_coding";
+      if (hasTab(line) || unspaced(text, colon + 1, to).toLowerCase() !== "chunked") return "transfer_coding";
       block.chunked = true;
       return null;
     case "connection":
-      return readConnection(block, value, start, mark(marks, m + 4));
+      return readConnection(block, unspaced(text, colon + 1, to), from - base, to + 2 - base);
     case "host":
-      block.host = value;
+      block.host = unspaced(text, colon + 1, to);
       return null;
     case "upgrade":
-      block.upgrade = value;
+      block.upgrade = unspaced(text, colon + 1, to);
       return null;
     case "expect":
       if (section === "answer") return null;
-      if (value.toLowerCase() !== "100-continue") return "expectation";
+      if (unspaced(text, colon + 1, to).toLowerCase() !== "100-continue") return "expectation";
       block.expectContinue = true;
       return null;
     default:
       return null;
   }
+}
+
+/** CGI and WSGI make the same variable of `Content_Length` and `Content-Length`. */
+function looksAlike(written: string): boolean {
+  if (!written.includes("_")) return false;
+  const known = KNOWN.get(written.replaceAll("_", "-").toLowerCase());
+  return known !== undefined && (known.single !== 0 || known.name === "connection" || known.cutIn === "both");
+}
+
+/** White space around a value may be a tab, and some parsers take that for a part of it: not where framing hangs on it. */
+function hasTab({ text, colon, to }: Line): boolean {
+  const tab = text.indexOf("\t", colon);
+  return tab >= 0 && tab < to;
 }
 
 /** 1*DIGIT (section 8.6 of RFC 9110) without a leading zero, up to 15 digits: no parser's number is too small for it. -1: none. */
@@ -255,9 +209,9 @@ function readConnection(block: FieldBlock, value: string, from: number, to: numb
     block.keepAliveTo = to;
     return null;
   }
-  block.cuts.push(from, to);
+  block.cut(from, to);
   for (const part of value.toLowerCase().split(",")) {
-    const option = part.trim();
+    const option = unspaced(part, 0, part.length);
     if (option === "") continue;
     if (!isToken(option)) return "connection_field";
     if (option === "close") block.close = true;
@@ -268,25 +222,19 @@ function readConnection(block: FieldBlock, value: string, from: number, to: numb
 }
 
 function cutNominated(block: FieldBlock, section: Section): FieldBlock | Fault {
-  const { marks, text, nominated } = block;
+  const { text, nominated } = block;
   if (nominated === null) return block;
   if (section === "request" && nominated.some((name) => END_TO_END.has(name))) return "connection_field";
-  const cuts = new Map<number, number>();
-  for (let c = 0; c < block.cuts.length; c += 2) cuts.set(mark(block.cuts, c), mark(block.cuts, c + 1));
-  for (let m = 0; m < marks.length; m += 5) {
-    const name = text.slice(mark(marks, m), mark(marks, m + 1)).toLowerCase();
+  const lines = new Map<number, number>();
+  const cuts = block.cuts ?? [];
+  for (let c = 0; c < cuts.length; c += 2) lines.set(cuts[c] ?? 0, cuts[c + 1] ?? 0);
+  for (let at = 0; at < text.length; ) {
+    const to = text.indexOf("\r\n", at) + 2;
+    const name = text.slice(at, text.indexOf(":", at)).toLowerCase();
     // An answer's framing fields decide its end: they stay, whatever its Connection says.
-    if (nominated.includes(name) && !END_TO_END.has(name)) cuts.set(mark(marks, m), mark(marks, m + 4));
+    if (nominated.includes(name) && !END_TO_END.has(name)) lines.set(at, to);
+    at = to;
   }
-  block.cuts = [...cuts].sort((a, b) => a[0] - b[0]).flat();
+  block.cuts = [...lines].sort((a, b) => a[0] - b[0]).flat();
   return block;
-}
-
-function hasTab(text: string, from: number, to: number): boolean {
-  const tab = text.indexOf("\t", from);
-  return tab >= 0 && tab < to;
-}
-
-function mark(marks: readonly number[], i: number): number {
-  return marks[i] ?? 0;
 }

@@ -11,7 +11,8 @@ import { ASTERISK, type RequestTarget, readTarget } from "#core/request-target.t
 import type { HttpLimits } from "../limits.ts";
 import { TOKEN } from "./characters.ts";
 import type { Fault } from "./fault.ts";
-import { type FieldBlock, readFields } from "./fields.ts";
+import type { FieldBlock } from "./field-block.ts";
+import { readFields } from "./fields.ts";
 
 export interface RequestHead {
   readonly method: string;

@@ -66,9 +66,11 @@ class Writer {
       this.#line = line;
     }
     const truncated = `,"truncated":${target.truncated}`;
-    const facts = line.facts + target.facts + fields.facts + (this.#readsTruncated ? truncated : "");
-    const detail =
-      line.detail + target.detail + fields.detail + (target.truncated && !this.#readsTruncated ? truncated : "");
+    const facts = members(line.facts, target.facts + fields.facts + (this.#readsTruncated ? truncated : ""));
+    const detail = members(
+      line.detail,
+      target.detail + fields.detail + (target.truncated && !this.#readsTruncated ? truncated : ""),
+    );
     const action = fields.overrides ? "unknown" : line.action;
     return {
       protocol: "http",
@@ -78,11 +80,16 @@ class Writer {
       complete: action !== "unknown" && !target.ambiguous && !target.truncated,
       run: null,
       traceparent: fields.traceparent,
-      facts: `"http":{${unprefixed(facts)}}`,
-      detail: detail === "" ? "" : `"rest":{"http":{${unprefixed(detail)}}}`,
+      facts: `"http":{${facts}}`,
+      detail: detail === "" ? "" : `"rest":{"http":{${detail}}}`,
       body: null,
     };
   }
+}
+
+/** The first without a comma in front, or empty; the others each with one. */
+function members(first: string, others: string): string {
+  return first === "" ? others.slice(1) : first + others;
 }
 
 interface Line {
@@ -104,9 +111,12 @@ function writeLine(method: string, scheme: string, authority: string, profile: P
   add("method", quote(method));
   add("scheme", quote(scheme));
   add("host", quote(authority));
-  return { method, scheme, authority, action: ACTIONS.get(method) ?? "unknown", facts, detail };
-}
-
-function unprefixed(members: string): string {
-  return members.slice(1);
+  return {
+    method,
+    scheme,
+    authority,
+    action: ACTIONS.get(method) ?? "unknown",
+    facts: facts.slice(1),
+    detail: detail.slice(1),
+  };
 }
