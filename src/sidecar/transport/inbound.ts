@@ -85,7 +85,8 @@ export class InboundLeg implements Inbound {
     return this.#wire.write(bytes);
   }
 
-  forward(_permit: Permit, chunk: Chunk, from: number, to: number): boolean {
+  forward(permit: Permit, chunk: Chunk, from: number, to: number): boolean {
+    permit.bytesDown += to - from;
     return this.#wire.forward(chunk, from, to);
   }
 

@@ -42,6 +42,8 @@ export class OutboundLeg implements Outbound {
   /** A write was told "full" because of the queue. */
   #full = false;
   #ending = false;
+  /** Given back: it goes when its last byte has gone. */
+  #leaving = false;
   #starting = false;
   #alarm: Alarm | null = null;
 
@@ -146,17 +148,19 @@ export class OutboundLeg implements Outbound {
     this.#wire.onGone(then);
   }
 
-  /** The pool of the room `upstream` wraps this; without one nothing is reused. */
+  /** The pool of the room `upstream` wraps this; without one nothing is reused. What was written still arrives. */
   release(_reusable: boolean): void {
-    this.reset();
+    this.#leaving = true;
+    if (this.#ready && this.#queue.length === 0) this.#wire.leave();
+    else if (!this.#ready) this.reset();
   }
 
   #straight(): boolean {
-    return this.#ready && this.#queue.length === 0 && this.#gate.clean && !this.#ending;
+    return this.#ready && this.#queue.length === 0 && this.#gate.clean && !this.#ending && !this.#leaving;
   }
 
   #wait(bytes: Uint8Array | string): boolean {
-    if (this.#wire.over || this.#ending) return true;
+    if (this.#wire.over || this.#ending || this.#leaving) return true;
     this.#queue.push(bytes);
     if (this.#queue.bytes > QUEUE_MAX_BYTES) this.#wire.failSoon("reset");
     if (this.#queue.bytes < QUEUE_HIGH_BYTES) return !this.#wire.full;
@@ -224,6 +228,7 @@ export class OutboundLeg implements Outbound {
       if (only === undefined) this.#wire.writeAll(parts);
       else this.#wire.write(only);
     }
+    if (this.#queue.length === 0 && this.#leaving) return this.#wire.leave();
     if (this.#queue.length === 0 && this.#ending) return this.#wire.end();
     if (!this.#full || this.#queue.bytes >= QUEUE_HIGH_BYTES) return;
     this.#full = false;

@@ -34,6 +34,11 @@ export interface SecuredSocket {
 /** A writer that goes on after `false` is a bug of ours; this much it may queue before the connection ends. */
 const QUEUE_MAX_BYTES = 16_777_216;
 
+/** Connections that were let go of with bytes still to be sent, and how long such a peer may take none of them. */
+const LEAVING_MAX = 256;
+const LEAVE_MS = 10_000;
+let leaving = 0;
+
 /** Starts paused. */
 export class Wire implements Lingering {
   /** Whom events go to. */
@@ -181,6 +186,27 @@ export class Wire implements Lingering {
     if (this.over) return;
     this.over = true;
     this.#destroy();
+  }
+
+  /**
+   * Lets go of it: what was written still goes out, then it is closed by FIN. Nobody may write any more, or waits for its events.
+   * A peer that does not take the rest is reset after a while; where too many do not, at once.
+   */
+  leave(): void {
+    if (this.over) return;
+    if (this.#socket.writableLength === 0) {
+      this.over = true;
+      this.raw.destroy();
+      return;
+    }
+    if (leaving >= LEAVING_MAX || this.endedOut) return this.reset();
+    leaving++;
+    this.onGone(() => leaving--);
+    this.endedOut = true;
+    // Not from inside the TLS engine that says so.
+    this.#socket.once("finish", () => setImmediate(() => this.raw.destroy()));
+    this.#socket.end();
+    this.#lingering = linger(this.options.wheel, LEAVE_MS, this);
   }
 
   /** Ends the connection and says so, now. Only from a callback of the socket or a timer. */

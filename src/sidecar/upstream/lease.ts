@@ -106,7 +106,10 @@ export class Lease implements Upstream, LegEvents {
     if (this.#paused) outbound.resume();
     // After our own end what is still on its way must arrive (THREATS N7): a reset would throw it away.
     if (this.#ending) outbound.relisten(new Leaving(outbound));
-    else if (!reusable || this.#halfClosed || !this.#owner.keep()) outbound.release(false);
+    else if (!reusable || this.#halfClosed || !this.#owner.keep()) {
+      outbound.relisten(new Leaving(outbound));
+      outbound.release(false);
+    }
   }
 
   /** Called by the dial: `outbound` is open and from now on this lease's. `early`: what the server said before it was. */
