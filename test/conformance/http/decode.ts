@@ -88,7 +88,7 @@ export function decodeAnswer(bytes: Buffer): Decoding {
     const headEnd = heads.read(chunk, at);
     if (typeof headEnd === "string") return { messages, end: headEnd };
     if (headEnd < 0) return { messages, end: "more" };
-    const head = readAnswerHead(heads.text, "GET", HTTP_LIMITS);
+    const head = readAnswerHead(heads.text, "GET", HTTP_LIMITS, null);
     if (typeof head === "string") return { messages, end: head };
     if (head.status === 101) return { messages, end: "interim" };
     const body: BodyReader =

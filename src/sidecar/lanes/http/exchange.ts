@@ -27,6 +27,8 @@ export interface Owner {
   readonly limits: HttpLimits;
   /** For the heads of answers, one exchange after the other. */
   readonly answers: HeadReader;
+  /** Of the last answer. */
+  lastFields: FieldBlock | null;
   /** Both are whole; its permit is finished. `reusable`: the agent's connection may take its next request. */
   exchanged(reusable: boolean): void;
   /** It failed before a byte of the answer: refuse, on record. */
@@ -291,8 +293,9 @@ export class Exchange implements LegEvents, BodySink {
     if (typeof end === "string") return this.#malformed(end);
     if (end < 0) return -1;
     const { text, from } = this.#owner.answers;
-    const head = readAnswerHead(text, this.#request.method, this.#owner.limits);
+    const head = readAnswerHead(text, this.#request.method, this.#owner.limits, this.#owner.lastFields);
     if (typeof head === "string") return this.#malformed(head);
+    this.#owner.lastFields = head.block;
     if (head.status < 200) {
       const fault = this.#interim(head);
       return fault === null ? end : this.#malformed(fault);

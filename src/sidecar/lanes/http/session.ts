@@ -17,6 +17,7 @@ import type { Held, Operation, Permit, Refusal, Waiter } from "#sidecar/seam/ver
 import { type BodyReader, chunkedBody, lengthBody, NO_BODY } from "./codec/body.ts";
 import type { BodySink } from "./codec/chunked.ts";
 import { codeOf, type Fault } from "./codec/fault.ts";
+import type { FieldBlock } from "./codec/field-block.ts";
 import { HeadReader } from "./codec/head-reader.ts";
 import { type RequestHead, RequestHeadReader } from "./codec/request-head.ts";
 import { problem } from "./dialects/problem.ts";
@@ -62,6 +63,7 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
   readonly #intake: Intake;
   readonly #heads: HeadReader;
   readonly answers: HeadReader;
+  lastFields: FieldBlock | null = null;
   readonly #requests: RequestHeadReader;
 
   #phase: Phase = "reading";

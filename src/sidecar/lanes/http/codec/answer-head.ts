@@ -21,8 +21,16 @@ export interface AnswerHead {
 
 export type AnswerBody = "none" | "length" | "chunked" | "until-close";
 
-/** `text`: a head that ends in its empty line. `method`: of the request that it answers; HEAD has no body. */
-export function readAnswerHead(text: string, method: string, limits: HttpLimits): AnswerHead | Fault {
+/**
+ * `text`: a head that ends in its empty line. `method`: of the request that it answers; HEAD has no body. `last`: what was read of
+ * the answer before, used again where the fields are the same bytes.
+ */
+export function readAnswerHead(
+  text: string,
+  method: string,
+  limits: HttpLimits,
+  last: FieldBlock | null,
+): AnswerHead | Fault {
   if (!text.startsWith("HTTP/1.")) return "status_line";
   const version = text.charCodeAt(7) - 48;
   if (version !== 0 && version !== 1) return "version";
@@ -32,7 +40,9 @@ export function readAnswerHead(text: string, method: string, limits: HttpLimits)
   if (lineEnd < 12 || (lineEnd > 12 && text.charCodeAt(12) !== 32)) return "status_line";
   for (let i = 13; i < lineEnd; i++) if (VALUE[text.charCodeAt(i)] !== 1) return "status_line";
   const fieldsAt = lineEnd + 2;
-  const block = readFields(text, fieldsAt, text.length - 2, "answer", limits.fields);
+  const end = text.length - 2;
+  const same = last !== null && last.text.length === end - fieldsAt && last.text === text.slice(fieldsAt, end);
+  const block = same ? last : readFields(text, fieldsAt, end, "answer", limits.fields);
   if (typeof block === "string") return block;
   if (version === 0 && block.chunked) return "chunked_before_1_1";
   const body = bodyOf(status, method, block);
