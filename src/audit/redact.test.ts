@@ -75,6 +75,19 @@ test.each([
   expect(disk.text()).toContain(intent.slice(0, 4));
 });
 
+test.each([
+  "COOKIE: ",
+  "X-API-KEY=",
+  "AUTHORIZATION: Basic ",
+  "X-Amz-SIGNATURE=",
+  "access_KEY=",
+  "privateKey: ",
+  "Pwd=",
+  "?CODE=x&Key=",
+])("finds %s in any case", (name) => {
+  expect(redact(`"x":"${name}${MARK}"`, "name")).not.toContain(MARK);
+});
+
 test("ordinary operations stay as they are", () => {
   const ordinary = [
     '"http":{"method":"GET","scheme":"https","host":"tokens.example","path":"/v1/passwords/policy","segments":["v1"],"query":{},"headers":{"accept":"*/*"}}',
@@ -97,6 +110,12 @@ test("whatever the text, JSON stays JSON", () => {
       "password=",
       "Bearer ",
       "://a:",
+      "a://b:c",
+      "-u ",
+      " ",
+      "sk-",
+      "pwd",
+      "=",
       "@",
       "'",
       '"',
@@ -110,6 +129,13 @@ test("whatever the text, JSON stays JSON", () => {
       "secret",
       "[redacted]",
       "AKIA1234567890ABCDEF",
+      "COOKIE: ",
+      "X-Api-Key",
+      "ACCESS_KEY",
+      "Authorization=",
+      "SIGNATURE",
+      "?code=",
+      "--user ",
     ),
   );
   const text = fc.array(piece, { maxLength: 12 }).map((p) => p.join(""));

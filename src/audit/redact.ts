@@ -6,20 +6,27 @@
  */
 import { createNeedles } from "#core/needles.ts";
 
-/** Stands in every text that a pattern below can match. One cheap pass over every record; mostly false. */
-const mayHoldSecret = createNeedles(
-  [
-    "bearer basic authorization cookie passw passp passphrase pwd secret token credential signature key= sig= code=",
-    "apikey api_key api-key accesskey access_key access-key privatekey private_key private-key :// -u --user --proxy-user",
-    "eyj akia asia abia acca ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ xox sk- sk_live_ aiza glpat- npm_ -----begin",
-  ]
-    .join(" ")
-    .split(" "),
-);
+/**
+ * One of these stands in every text that a pattern below can match. One cheap pass over every record; mostly false. Four
+ * characters at least, so that the search can step by three.
+ */
+const mayHoldSecret = createNeedles([
+  ..."bearer basic authorization cookie passw passp passphrase secret token credential signature key= sig= code=".split(
+    " ",
+  ),
+  ..."apikey api_key api-key accesskey access_key access-key privatekey private_key private-key".split(" "),
+  ..."akia asia abia acca ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ sk_live_ aiza glpat- npm_ -----begin".split(" "),
+  ..."xoxa xoxb xoxe xoxo xoxp xoxr xoxs --user --proxy-user pwd= pwd: pwd\" pwd% pwd' pwd\\".split(" "),
+  "pwd ",
+  " -u ",
+  '"-u ',
+  ...Array.from("-_.abcdefghijklmnopqrstuvwxyz0123456789", (c) => [`eyj${c}`, `sk-${c}`, `pwd${c}`]).flat(),
+  ...Array.from("+-.abcdefghijklmnopqrstuvwxyz0123456789", (c) => `${c}://`),
+]);
 
 /** The second look: each alternative is the beginning of a pattern below. */
 const SUSPECT =
-  /eyJ[\w-]{8}|A[KSBC][ICE]A[A-Z0-9]{12}|gh[pousr]_\w{16}|github_pat_|xox[abeoprs]-|sk-[\w-]{16}|sk_live_|AIza[\w-]{20}|glpat-|npm_\w{16}|-----BEGIN |[Bb]earer|BEARER|[Bb]asic[\s%+]|BASIC |[Aa]uthorization|[Cc]ookie|:\/\/[^/"\\\s?#:@]{0,128}:[^/"\\\s?#@]{1,128}@|[Pp]ass(?:word|wd|phrase)|PASS|[Pp]wd|[Ss]ecret|SECRET|[Tt]oken|TOKEN|[Aa]pi[-_]?[Kk]ey|API_?KEY|[Kk]ey=|[Ss]ignature|[?&]sig=|[?&]code=|[Cc]redential|-u |user[ =]/;
+  /eyj[\w-]{8}|a[ksbc][ice]a[a-z0-9]{12}|gh[pousr]_\w{16}|github_pat_|xox[abeoprs]-|sk-[\w-]{16}|sk_live_|aiza[\w-]{20}|glpat-|npm_\w{16}|-----begin |bearer[\s%+]|basic[\s%+]|:\/\/[^/"\\\s?#:@]{0,128}:[^/"\\\s?#@]{1,128}@|pass(?:word|wd|phrase)|pwd|secret|token|signature|credential|authorization|cookie|(?:api|access|private)[-_]?key|[?&](?:key|sig|code)=|[ "]-u |user[ =]/i;
 
 /** Ends of names whose value is a secret: a query or form parameter, a JSON member, an assignment in a text. No long backtracking. */
 const WORD =
@@ -46,7 +53,7 @@ const SHAPES: readonly Replacement[] = [
   // RFC 6750, RFC 7617; also URL-encoded
   [/\b([Bb]earer|[Bb]asic|BEARER|BASIC)((?:\s|%20|\+){1,8})(?!\[redacted)[\w.~+/%-]{4,}={0,2}/g, "$1$2[redacted]"],
   // RFC 3986 userinfo with a password
-  [/(:\/\/[^/"\\\s?#:@]{0,128}):[^/"\\\s?#@]{1,128}@/g, "$1:[redacted]@"],
+  [/([\w+.-]:\/\/[^/"\\\s?#:@]{0,128}):[^/"\\\s?#@]{1,128}@/g, "$1:[redacted]@"],
 ];
 
 /** Recognised by the name beside them. */
@@ -61,8 +68,8 @@ const NAMED: readonly Replacement[] = [
   [new RegExp(`(${NAME}\\s{0,4}(?:=\\s{0,4})?')(?!\\[redacted)(?:[^'"\\\\]|''|\\\\[^"])+'`, "gi"), "$1[redacted]'"],
   // --password VALUE, -u USER:VALUE (a command line, as the intent of a run)
   [new RegExp(`(--?[\\w-]{0,32}?${NAME} {1,4})(?!\\[redacted)[^"\\\\\\s]+`, "gi"), "$1[redacted]"],
-  [/((?:^|["\s])(?:-u|--user|--proxy-user)[ =]{1,4}[^"\\\s:]{0,64}:)(?!\[redacted)[^"\\\s]+/g, "$1[redacted]"],
-  [/([?&](?:key|sig|code)=)(?!\[redacted)[^&"\\\s#]+/g, "$1[redacted]"],
+  [/([ "](?:-u {1,4}|--(?:proxy-)?user[ =]{1,4})[^"\\\s:]{0,64}:)(?!\[redacted)[^"\\\s]+/g, "$1[redacted]"],
+  [/([?&](?:key|sig|code)=)(?!\[redacted)[^&"\\\s#]+/gi, "$1[redacted]"],
 ];
 
 /**
