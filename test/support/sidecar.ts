@@ -121,7 +121,9 @@ export class Gateway {
     const id = ++this.#ids;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
-      this.#inside?.send({ id, host, port, family: family ?? 4 } satisfies ToInside);
+      this.#inside?.send({ id, host, port, family: family ?? 4 } satisfies ToInside, (fault) => {
+        if (fault !== null) reject(fault);
+      });
     });
   }
 
