@@ -9,6 +9,7 @@
 import type { CommitGate, EndEntry, FoldEntry, OpEntry, Recorder, SessionEntry, Workload } from "#contract/record.ts";
 import type { Clock } from "#core/clock.ts";
 import { detailHash, genesis, HASH_LENGTH, link } from "./chain.ts";
+import { Confirmations } from "./confirmations.ts";
 import {
   bootLine,
   closedLine,
@@ -23,6 +24,7 @@ import {
 } from "./line.ts";
 import { redact } from "./redact.ts";
 import type { Spool } from "./spool.ts";
+import { detailText, oneLine, Wording } from "./wording.ts";
 
 export interface RecorderOptions {
   readonly spool: Spool;
@@ -48,14 +50,9 @@ export const LAG = { records: 1_000, ms: 30_000 } as const;
 const EARLY_FLUSH = 256 * 1024;
 /** Kept for another try while the disk fails. Characters. */
 const MAX_KEPT = 4 * 1024 * 1024;
-/** A detail beyond this is left out, and its length said. Characters. */
-const MAX_DETAIL = 128 * 1024;
-/** Who may wait for the collector at once. */
-const MAX_AWAITING = 65_536;
 const BUFFER_BYTES = 128 * 1024;
 /** While the disk fails: how often it is tried again. Each try is a system call and may encode all that is kept. */
 const RETRY_MS = 100;
-const SALT_BYTES = 12;
 
 type Then = (ok: boolean) => void;
 
@@ -96,8 +93,8 @@ class SpoolRecorder implements Recorder {
   #details = "";
   #chain: string;
   #waiters: Then[] = [];
-  #awaiting: { readonly seq: number; readonly byMs: number; readonly call: Then }[] = [];
-  #armed = false;
+  readonly #confirmations: Confirmations;
+  readonly #wording: Wording;
   #scheduled = false;
   #failed = false;
   #stopped = false;
@@ -105,12 +102,6 @@ class SpoolRecorder implements Recorder {
   #retry: NodeJS.Timeout | null = null;
   #tryAgainMs = 0;
   #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
-  #salts = "";
-  #saltAt = 0;
-  #lastPre = "";
-  #cleanPre = "";
-  #lastDecision = "";
-  #cleanDecision = "";
 
   constructor(options: RecorderOptions) {
     this.#options = options;
@@ -122,7 +113,9 @@ class SpoolRecorder implements Recorder {
       () => this.#clean(),
       (then) => this.#committed(then),
     );
-    this.#spool.onAcknowledged = (seq) => this.#acknowledged(seq);
+    this.#confirmations = new Confirmations(options.clock, options.confirmMs);
+    this.#wording = new Wording(options.random);
+    this.#spool.onAcknowledged = (seq) => this.#confirmations.acknowledged(seq);
     this.#core(bootLine(this.#next(), this.#now(), this.boot, options.version, options.workload));
     this.#flush();
   }
@@ -153,11 +146,20 @@ class SpoolRecorder implements Recorder {
     }
     if (!this.#takes()) return 0;
     const seq = this.#next();
-    const salt = this.#salt();
+    const salt = this.#wording.salt();
     const text = detailText(entry.facts, entry.detail);
     const dh = detailHash(salt, text);
     this.#details += detailLine(seq, salt, text);
-    this.#core(opLine(seq, this.#now(), entry, this.#preamble(entry.preamble), this.#decision(entry.decision), dh));
+    this.#core(
+      opLine(
+        seq,
+        this.#now(),
+        entry,
+        this.#wording.preamble(entry.preamble),
+        this.#wording.decision(entry.decision),
+        dh,
+      ),
+    );
     return seq;
   }
 
@@ -182,12 +184,11 @@ class SpoolRecorder implements Recorder {
   }
 
   stored(seq: number, then: Then): void {
-    if (seq === 0 || this.#awaiting.length >= MAX_AWAITING) then(false);
+    if (seq === 0) then(false);
     else if (seq <= this.#spool.acknowledged) then(true);
     else {
-      this.#awaiting.push({ seq, byMs: this.#options.clock.elapsedMs() + this.#options.confirmMs, call: then });
+      this.#confirmations.add(seq, then);
       this.#schedule();
-      if (!this.#armed) this.#arm(this.#options.confirmMs);
     }
   }
 
@@ -312,64 +313,4 @@ class SpoolRecorder implements Recorder {
     }
     for (const then of waiters) this.stored(this.#seq, then);
   }
-
-  #acknowledged(seq: number): void {
-    if (this.#awaiting.length === 0) return;
-    const waiting = this.#awaiting;
-    this.#awaiting = waiting.filter((w) => w.seq > seq);
-    for (const w of waiting) if (w.seq <= seq) w.call(true);
-  }
-
-  /** Gives up on what the collector has not stored in time. */
-  #arm(ms: number): void {
-    this.#armed = true;
-    setTimeout(() => {
-      this.#armed = false;
-      const now = this.#options.clock.elapsedMs();
-      const late = this.#awaiting.filter((w) => w.byMs <= now);
-      this.#awaiting = this.#awaiting.filter((w) => w.byMs > now);
-      for (const w of late) w.call(false);
-      const next = this.#awaiting[0];
-      if (next !== undefined && !this.#armed) this.#arm(Math.max(10, next.byMs - now));
-    }, ms).unref();
-  }
-
-  #preamble(text: string): string {
-    if (text !== this.#lastPre) {
-      this.#lastPre = text;
-      // The run's intent may be a command line.
-      this.#cleanPre = oneLine(redact(text, "name"), "pre");
-    }
-    return this.#cleanPre;
-  }
-
-  #decision(text: string): string {
-    if (text !== this.#lastDecision) {
-      this.#lastDecision = text;
-      this.#cleanDecision = oneLine(redact(text, "shape"), "text");
-    }
-    return this.#cleanDecision;
-  }
-
-  #salt(): string {
-    if (this.#saltAt >= this.#salts.length) {
-      this.#salts = Buffer.from(this.#options.random(SALT_BYTES * 256)).toString("base64url");
-      this.#saltAt = 0;
-    }
-    const salt = this.#salts.slice(this.#saltAt, this.#saltAt + 16);
-    this.#saltAt += 16;
-    return salt;
-  }
-}
-
-/** The erasable JSON object of an op. A text that is too long is left out, and it says so. */
-function detailText(facts: string, detail: string): string {
-  const joined = facts === "" ? detail : detail === "" ? facts : `${facts},${detail}`;
-  if (joined.length > MAX_DETAIL) return `{"omitted":${joined.length}}`;
-  return `{${oneLine(redact(joined, "name"), "text")}}`;
-}
-
-/** A raw line feed would let a text forge lines: such a text is no JSON, so it is kept as a string. */
-function oneLine(members: string, name: string): string {
-  return members.includes("\n") ? `"${name}":${JSON.stringify(members)}` : members;
 }

@@ -6,8 +6,8 @@
  * has. While the collector is away it waits, longer each time, and the recorder's bounds (`audit_lag`, `audit_full`) tell.
  */
 import type { Batch, RecordSink } from "#contract/record.ts";
-import { COMMIT_START, CORE_START } from "./line.ts";
 import type { Segment, Spool } from "./spool.ts";
+import { wholeCommits } from "./whole-commits.ts";
 
 export interface ShipperOptions {
   readonly spool: Spool;
@@ -269,31 +269,4 @@ class SpoolShipper implements Shipper {
     // Lost signs of life only make a living boot look old for a while.
     this.#options.sink.send(batch).catch(() => {});
   }
-}
-
-/** The longest beginning of `bytes` that ends with a commit line, with the first and last seq in it. */
-function wholeCommits(bytes: Buffer): { bytes: Uint8Array; first: number; last: number } | null {
-  let end = bytes.lastIndexOf("\n");
-  while (end >= 0) {
-    const start = end === 0 ? 0 : bytes.lastIndexOf("\n", end - 1) + 1;
-    const line = bytes.toString("latin1", start, Math.min(end, start + 32));
-    if (line.startsWith(COMMIT_START)) {
-      const last = numberAt(line, COMMIT_START.length);
-      const first = firstSeq(bytes) ?? last;
-      return { bytes: bytes.subarray(0, end + 1), first, last };
-    }
-    if (start === 0) return null;
-    end = start - 1;
-  }
-  return null;
-}
-
-function firstSeq(bytes: Buffer): number | null {
-  const line = bytes.toString("latin1", 0, Math.min(bytes.length, 32));
-  return line.startsWith(CORE_START) ? numberAt(line, CORE_START.length) : null;
-}
-
-function numberAt(line: string, at: number): number {
-  const value = Number.parseInt(line.slice(at), 10);
-  return Number.isSafeInteger(value) ? value : 0;
 }

@@ -5,13 +5,13 @@
  * its own copy; with NORMAL a power cut could lose what both had forgotten. Readers (`sidegate audit …`) open the same file
  * read-only while the collector writes. `secure_delete`: an erased detail is overwritten, not only unlinked.
  */
-import { isUtf8 } from "node:buffer";
 import { closeSync, existsSync, openSync } from "node:fs";
-import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from "node:sqlite";
+import { DatabaseSync, type StatementSync } from "node:sqlite";
 import type { Checkpoint } from "../checkpoint.ts";
-import type { Append, BootRow, CommitRow, Filter, Found, LogTip, RecordRow, RecordStore, ScanRow } from "./port.ts";
+import type { Append, BootRow, CommitRow, Filter, Found, LogTip, RecordStore, ScanRow } from "./port.ts";
 import { APPLICATION_ID, SCHEMA, VERSION } from "./schema.ts";
 import { bytesOf, FOUND, findQuery, toFound } from "./sqlite-query.ts";
+import { recordValues, toBoot, toScan } from "./sqlite-rows.ts";
 
 export type SqliteMode = "write" | "read";
 
@@ -213,71 +213,4 @@ class SqliteStore implements RecordStore {
     if (this.#db.isOpen) this.#db.close();
     await Promise.resolve();
   }
-}
-
-/** Text where it is UTF-8, so that SQLite can search it; bytes where not, so that not one is changed. */
-function recordValues(index: number, boot: number, r: RecordRow): SQLInputValue[] {
-  const { seq, t, kind, session, op, verdict, protocol, target, host, code, run } = r;
-  return [
-    index,
-    boot,
-    seq,
-    t,
-    kind,
-    session,
-    op,
-    verdict,
-    protocol,
-    target,
-    host,
-    code,
-    run,
-    textOrBytes(r.core),
-    r.leaf,
-  ];
-}
-
-function textOrBytes(bytes: Uint8Array): string | Uint8Array {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  // A NUL would end the text for some of SQLite's functions; it is no JSON anyway.
-  return isUtf8(buffer) && !buffer.includes(0) ? buffer.toString("utf8") : bytes;
-}
-
-function toBoot(row: Record<string, SQLOutputValue>): BootRow {
-  return {
-    boot: String(row["boot"]),
-    subject: String(row["subject"]),
-    pod: String(row["pod"]),
-    firstAt: Number(row["first_at"]),
-    seenAt: Number(row["seen_at"]),
-    lastSeq: Number(row["last_seq"]),
-    chain: String(row["chain"]),
-    stopped: row["stopped"] === 1,
-  };
-}
-
-function toScan(row: Record<string, SQLOutputValue>): ScanRow {
-  const word = (name: string): string | null => (row[name] === null ? null : String(row[name]));
-  const count = (name: string): number | null => (row[name] === null ? null : Number(row[name]));
-  return {
-    index: Number(row["idx"]),
-    row: {
-      boot: String(row["name"]),
-      seq: Number(row["seq"]),
-      t: Number(row["t"]),
-      kind: String(row["kind"]),
-      session: count("session"),
-      op: count("op"),
-      verdict: word("verdict"),
-      protocol: word("protocol"),
-      target: word("target"),
-      host: word("host"),
-      code: word("code"),
-      run: word("run"),
-      core: bytesOf(row["core"] ?? null),
-      leaf: bytesOf(row["leaf"] ?? null),
-    },
-    detail: row["salt"] === null ? null : { salt: String(row["salt"]), text: String(row["text"]) },
-    erased: row["erased"] !== null,
-  };
 }
