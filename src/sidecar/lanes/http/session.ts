@@ -14,10 +14,10 @@ import type { Dialect } from "#sidecar/seam/exchange.ts";
 import type { Ports, Session } from "#sidecar/seam/lane.ts";
 import type { Chunk, LegFault } from "#sidecar/seam/leg.ts";
 import type { Held, Operation, Permit, Refusal, Waiter } from "#sidecar/seam/verdict.ts";
+import { AnswerReading } from "./answer-relay.ts";
 import { type BodyReader, chunkedBody, lengthBody, NO_BODY } from "./codec/body.ts";
 import type { BodySink } from "./codec/chunked.ts";
 import { codeOf, type Fault } from "./codec/fault.ts";
-import type { FieldBlock } from "./codec/field-block.ts";
 import { HeadReader } from "./codec/head-reader.ts";
 import { type RequestHead, RequestHeadReader } from "./codec/request-head.ts";
 import { problem } from "./dialects/problem.ts";
@@ -62,8 +62,7 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
   readonly #patrol: Patrol;
   readonly #intake: Intake;
   readonly #heads: HeadReader;
-  readonly answers: HeadReader;
-  lastFields: FieldBlock | null = null;
+  readonly answers: AnswerReading;
   readonly #requests: RequestHeadReader;
 
   #phase: Phase = "reading";
@@ -89,7 +88,7 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
       { headBytes: limits.headBytes, firstLineBytes: limits.targetBytes + FIRST_LINE_ROOM },
       "method",
     );
-    this.answers = new HeadReader({ headBytes: limits.headBytes, firstLineBytes: limits.targetBytes }, "HTTP/1.");
+    this.answers = new AnswerReading(limits);
     this.#requests = new RequestHeadReader(limits);
     this.#intake = new Intake(ports.agent, this, limits.pendingBytes);
     this.#patrol = new Patrol(
@@ -358,7 +357,8 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
   #begin(current: Current, permit: Permit<"ask">): void {
     const { head, body } = current;
     this.#enter("exchange");
-    const exchange = new Exchange(this, head, requestText(head, this.#origin.authority), body, permit);
+    const text = requestText(head, this.#origin.authority);
+    const exchange = new Exchange(this, { head, text, body, permit });
     if (this.#draining) exchange.closing = true;
     this.#exchange = exchange;
     exchange.start();

@@ -1,0 +1,178 @@
+/**
+ * An answer on its way to the agent: read as strictly as a request, and passed on as it comes.
+ *
+ *   awaited ─▶ (interim)* ─▶ head ─▶ body ─▶ done
+ *
+ * Nothing of a piece that turns out to be malformed is passed on behind its fault, and a head only together with what follows
+ * it in the same piece.
+ */
+import { assertNever } from "#core/assert-never.ts";
+import type { Agent, Chunk } from "#sidecar/seam/leg.ts";
+import type { Permit } from "#sidecar/seam/verdict.ts";
+import { type AnswerHead, readAnswerHead } from "./codec/answer-head.ts";
+import { type BodyReader, chunkedBody, lengthBody, NO_BODY, untilCloseBody } from "./codec/body.ts";
+import type { BodySink } from "./codec/chunked.ts";
+import type { Fault } from "./codec/fault.ts";
+import type { FieldBlock } from "./codec/field-block.ts";
+import { HeadReader } from "./codec/head-reader.ts";
+import type { RequestHead } from "./codec/request-head.ts";
+import type { HttpLimits } from "./limits.ts";
+import { answerHeadText } from "./rewrite.ts";
+
+/** What an agent's connection keeps from one answer to the next. */
+export class AnswerReading {
+  readonly limits: HttpLimits;
+  readonly heads: HeadReader;
+  /** Of the last answer: a server tends to say the same again. */
+  fields: FieldBlock | null = null;
+
+  constructor(limits: HttpLimits) {
+    this.limits = limits;
+    this.heads = new HeadReader({ headBytes: limits.headBytes, firstLineBytes: limits.targetBytes }, "HTTP/1.");
+  }
+}
+
+/** What a relay asks of its exchange. */
+export interface RelayOwner {
+  readonly permit: Permit<"ask">;
+  /** The agent can take no more now. */
+  agentFull(): void;
+  /** Whether the agent's connection ends behind this answer. Asked once, when its head is known. */
+  closesBehind(answer: AnswerHead): boolean;
+}
+
+/** First body bytes up to here travel in one string with the head, where the head is not passed on as it came. */
+const JOINED = 4_096;
+
+export class AnswerRelay implements BodySink {
+  readonly #reading: AnswerReading;
+  readonly #request: RequestHead;
+  readonly #agent: Agent;
+  readonly #owner: RelayOwner;
+  #body: BodyReader = NO_BODY;
+  #interims = 0;
+  /** The head, until it is written together with what follows. */
+  #head: string | null = null;
+  #headFrom = -1;
+  /** The final answer's head, once it was read. */
+  head: AnswerHead | null = null;
+  done = false;
+  /** A byte came from the upstream. */
+  heard = false;
+  /** A byte was given to the agent. */
+  answered = false;
+
+  constructor(reading: AnswerReading, request: RequestHead, agent: Agent, owner: RelayOwner) {
+    reading.heads.reset();
+    this.#reading = reading;
+    this.#request = request;
+    this.#agent = agent;
+    this.#owner = owner;
+  }
+
+  /** Takes all of the chunk, or up to the answer's end: the position behind it. */
+  take(chunk: Chunk): number | Fault {
+    this.heard = true;
+    let at = 0;
+    while (at < chunk.length && !this.done) {
+      const next = this.head === null ? this.#readHead(chunk, at) : this.#readBody(chunk, at);
+      if (typeof next === "string") return next;
+      at = next;
+    }
+    this.#writeHead();
+    return at;
+  }
+
+  /** The upstream's connection ended in good order: whether that ends the answer too. */
+  endOfConnection(): boolean {
+    if (this.head?.body === "until-close") this.done = true;
+    return this.done;
+  }
+
+  #readHead(chunk: Chunk, at: number): number | Fault {
+    const { heads, limits, fields } = this.#reading;
+    const end = heads.read(chunk, at);
+    if (typeof end === "string") return end;
+    if (end < 0) return chunk.length;
+    const { text, from } = heads;
+    const head = readAnswerHead(text, this.#request.method, limits, fields);
+    if (typeof head === "string") return head;
+    this.#reading.fields = head.block;
+    if (head.status < 200) return this.#interim(head) ?? end;
+    if (this.#request.minor === 0 && head.block.chunked) return "chunked_before_1_1";
+    this.head = head;
+    this.#body = this.#bodyOf(head);
+    this.done = this.#body.done;
+    this.#head = answerHeadText(head, this.#owner.closesBehind(head));
+    this.#headFrom = this.#head === text ? from : -1;
+    return end;
+  }
+
+  #bodyOf(head: AnswerHead): BodyReader {
+    switch (head.body) {
+      case "none":
+        return NO_BODY;
+      case "length":
+        return lengthBody(head.block.contentLength);
+      case "chunked":
+        return chunkedBody(this.#reading.limits, "answer");
+      case "until-close":
+        return untilCloseBody();
+      default:
+        return assertNever(head.body);
+    }
+  }
+
+  /** 100 goes on to whoever asked for it, others to whoever can read them; 101 was never asked for. */
+  #interim(head: AnswerHead): Fault | null {
+    if (head.status === 101 || ++this.#interims > this.#reading.limits.interim) return "interim";
+    if (this.#request.minor === 0 || (head.status === 100 && !this.#request.block.expectContinue)) return null;
+    this.#tell(answerHeadText(head, false));
+    return null;
+  }
+
+  #readBody(chunk: Chunk, at: number): number | Fault {
+    const end = this.#body.read(chunk, at, this);
+    if (typeof end === "number") this.done = this.#body.done;
+    return end;
+  }
+
+  raw(chunk: Chunk, from: number, to: number): void {
+    const head = this.#head;
+    this.#head = null;
+    if (head === null) this.#forward(chunk, from, to);
+    else if (this.#headFrom >= 0 && this.#headFrom + head.length === from) this.#forward(chunk, this.#headFrom, to);
+    else if (to - from <= JOINED) this.#tell(head + chunk.latin1(from, to));
+    else {
+      this.#tell(head);
+      this.#forward(chunk, from, to);
+    }
+  }
+
+  text(framing: string): void {
+    this.#writeHead();
+    this.#tell(framing);
+  }
+
+  end(trailers: FieldBlock | null): void {
+    this.text(`0\r\n${trailers === null ? "" : trailers.passedOn(true)}\r\n`);
+  }
+
+  #writeHead(): void {
+    const head = this.#head;
+    if (head === null) return;
+    this.#head = null;
+    this.#tell(head);
+  }
+
+  #forward(chunk: Chunk, from: number, to: number): void {
+    this.answered = true;
+    if (!this.#agent.forward(this.#owner.permit, chunk, from, to)) this.#owner.agentFull();
+  }
+
+  #tell(text: string): void {
+    this.answered = true;
+    this.#owner.permit.bytesDown += text.length;
+    if (!this.#agent.write(text)) this.#owner.agentFull();
+  }
+}
