@@ -60,7 +60,7 @@ describe("the origin that a request names", () => {
     const b = bench();
     b.say("GET /secret HTTP/1.1\r\nHost: evil.test\r\n\r\n");
     expect(b.judge.refused[0]?.operation?.facts).toContain('"path":"/secret"');
-    expect(b.judge.refused[0]?.detail).toBe("Host is evil.test");
+    expect(b.judge.refused[0]?.detail).toBe("the request is for evil.test");
     b.say(GET);
     expect(b.sent).toBe(GET);
   });

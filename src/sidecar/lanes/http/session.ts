@@ -7,7 +7,6 @@
  * Whatever is malformed ends the connection, because where the next request begins is then not known for sure.
  */
 import type { DenialCode } from "#contract/denial.ts";
-import type { Profile } from "#contract/policy-port.ts";
 import { assertNever } from "#core/assert-never.ts";
 import type { Clock } from "#core/clock.ts";
 import type { Dialect } from "#sidecar/seam/exchange.ts";
@@ -15,21 +14,18 @@ import type { Ports, Session } from "#sidecar/seam/lane.ts";
 import type { Chunk, LegFault } from "#sidecar/seam/leg.ts";
 import type { Held, Operation, Permit, Refusal, Waiter } from "#sidecar/seam/verdict.ts";
 import { AnswerReading } from "./answer-relay.ts";
-import { type BodyReader, chunkedBody, lengthBody, NO_BODY } from "./codec/body.ts";
-import type { BodySink } from "./codec/chunked.ts";
+import { type BodyReader, NO_BODY } from "./codec/body.ts";
 import { codeOf, type Fault } from "./codec/fault.ts";
-import { HeadReader } from "./codec/head-reader.ts";
-import { type RequestHead, RequestHeadReader } from "./codec/request-head.ts";
 import { problem } from "./dialects/problem.ts";
 import { Exchange, type Owner } from "./exchange.ts";
-import { type Origin, originOf } from "./host.ts";
 import { Intake, type Taker } from "./intake.ts";
 import type { HttpLimits } from "./limits.ts";
+import { Operations } from "./operations.ts";
 import { type Overdue, Patrol } from "./patrol.ts";
 import { answerText } from "./refuse.ts";
-import { READS_ALL, RequestView, UNREAD } from "./request-view.ts";
+import { NOWHERE, type ReadRequest, RequestReader } from "./request-reader.ts";
+import { UNREAD } from "./request-view.ts";
 import { requestText } from "./rewrite.ts";
-import { unsupported } from "./unsupported.ts";
 
 export interface SessionOptions {
   readonly limits: HttpLimits;
@@ -43,27 +39,20 @@ type Phase = "reading" | "held" | "exchange" | "discard" | "linger" | "over";
 /** What is read and thrown away behind a last answer. */
 const LINGER_BYTES = 1_048_576;
 
-const NOWHERE: BodySink = { raw() {}, text() {}, end() {} };
-
 /** A request that was read and is being judged, held, exchanged or refused. */
-interface Current {
-  readonly head: RequestHead;
-  readonly view: RequestView;
-  readonly body: BodyReader;
+interface Current extends ReadRequest {
   readonly dialect: Dialect;
   readonly operation: Operation;
 }
 
 export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
   readonly ports: Ports;
-  readonly limits: HttpLimits;
-  readonly #dialects: readonly Dialect[];
-  readonly #origin: Origin;
-  readonly #patrol: Patrol;
-  readonly #intake: Intake;
-  readonly #heads: HeadReader;
   readonly answers: AnswerReading;
-  readonly #requests: RequestHeadReader;
+  readonly #limits: HttpLimits;
+  readonly #requests: RequestReader;
+  readonly #operations: Operations;
+  readonly #intake: Intake;
+  readonly #patrol: Patrol;
 
   #phase: Phase = "reading";
   #current: Current | null = null;
@@ -71,9 +60,6 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
   #exchange: Exchange | null = null;
   #body: BodyReader = NO_BODY;
   #discarded = 0;
-  /** The operation before: agents repeat themselves. */
-  #last: { readonly view: RequestView; readonly profile: Profile; readonly operation: Operation } | null = null;
-
   #agentEnded = false;
   #agentFull = false;
   #draining = false;
@@ -81,15 +67,10 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
   constructor(ports: Ports, options: SessionOptions) {
     const { limits } = options;
     this.ports = ports;
-    this.limits = limits;
-    this.#dialects = options.dialects;
-    this.#origin = originOf(ports.peer);
-    this.#heads = new HeadReader(
-      { headBytes: limits.headBytes, firstLineBytes: limits.targetBytes + FIRST_LINE_ROOM },
-      "method",
-    );
     this.answers = new AnswerReading(limits);
-    this.#requests = new RequestHeadReader(limits);
+    this.#limits = limits;
+    this.#requests = new RequestReader(ports.peer, limits);
+    this.#operations = new Operations(options.dialects, ports.peer.target.protocol ?? null);
     this.#intake = new Intake(ports.agent, this, limits.pendingBytes);
     this.#patrol = new Patrol(
       (ms, fire) => ports.after(ms, fire),
@@ -145,7 +126,7 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
     const exchange = this.#exchange;
     const current = this.#current;
     if (exchange === null || current === null) return;
-    const operation = this.#operation(current.view, current.dialect);
+    const operation = this.#operations.of(current.view, current.dialect, this.ports.judge.profile);
     let verdict = this.ports.judge.ask(operation, this);
     if (verdict.kind === "permit") {
       exchange.permittedAnew(verdict);
@@ -250,7 +231,7 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
   take(chunk: Chunk, from: number): number {
     switch (this.#phase) {
       case "reading":
-        return this.#readHead(chunk, from);
+        return this.#readRequest(chunk, from);
       case "exchange":
         return this.#exchange?.requestData(chunk, from, -1) ?? chunk.length;
       case "discard":
@@ -267,48 +248,29 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
     }
   }
 
-  #readHead(chunk: Chunk, from: number): number {
-    const wasPartial = this.#heads.partial;
-    const end = this.#heads.read(chunk, from);
+  #readRequest(chunk: Chunk, from: number): number {
+    const requests = this.#requests;
+    const wasPartial = requests.partial;
+    const end = requests.read(chunk, from);
     if (typeof end === "string") return this.#malformed(chunk, end);
-    if (end < 0) {
-      if (!wasPartial && this.#heads.partial) this.#patrol.watch("header");
+    const { request } = requests;
+    if (end < 0 || request === null) {
+      if (!wasPartial && requests.partial) this.#patrol.watch("header");
       return chunk.length;
     }
-    const head = this.#requests.read(this.#heads.text);
-    if (typeof head === "string") return this.#malformed(chunk, head);
-    return this.#judge(head, chunk, end);
+    return this.#judge(request, chunk, end);
   }
 
   /** Position behind what was taken of the chunk: the head, and the part of the body that went with it. */
-  #judge(head: RequestHead, chunk: Chunk, end: number): number {
-    const { judge, peer } = this.ports;
-    const { block } = head;
-    const view = new RequestView(head, peer);
-    const wrong = this.#origin.check(head);
-    if (wrong !== null && wrong !== "misdirected") return this.#malformed(chunk, wrong);
-    // What is in hand of a chunked body is read before anybody is asked: a fault in it means that nothing goes on.
-    if (block.chunked && end < chunk.length) {
-      const read = chunkedBody(this.limits, "request").read(chunk, end, NOWHERE);
-      if (typeof read === "string") return this.#malformed(chunk, read);
-    }
-    const dialect = this.#dialects.find((d) => d.claims(view, peer.target.protocol ?? null));
-    if (dialect === undefined) throw new Error("no dialect claims plain HTTP");
-    const operation = this.#operation(view, dialect);
-    const body = block.chunked
-      ? chunkedBody(this.limits, "request")
-      : block.contentLength > 0
-        ? lengthBody(block.contentLength)
-        : NO_BODY;
-    const current: Current = { head, view, body, dialect, operation };
+  #judge(request: ReadRequest, chunk: Chunk, end: number): number {
+    const { judge } = this.ports;
+    const { view, refused } = request;
+    const dialect = this.#operations.dialectOf(view);
+    const operation = this.#operations.of(view, dialect, judge.profile);
+    const current: Current = { ...request, dialect, operation };
     this.#current = current;
-    const not = unsupported(head);
-    if (not !== null) {
-      this.#refuse(judge.refuse("method_unsupported", not.why, operation), not.closing);
-      return end;
-    }
-    if (wrong === "misdirected") {
-      this.#refuse(judge.refuse("misdirected", `Host is ${block.host ?? "missing"}`, operation), false);
+    if (refused !== null) {
+      this.#refuse(judge.refuse(refused.code, refused.why, operation), refused.closing);
       return end;
     }
     const verdict = judge.ask(operation, this);
@@ -317,7 +279,7 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
         this.#begin(current, verdict);
         const exchange = this.#exchange;
         if (exchange === null || exchange.requestDone) return end;
-        const taken = end < chunk.length ? exchange.requestData(chunk, end, this.#heads.from) : end;
+        const taken = end < chunk.length ? exchange.requestData(chunk, end, this.#requests.headFrom) : end;
         exchange.flush();
         return taken;
       }
@@ -338,7 +300,7 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
     if (typeof end === "string") return this.#malformed(chunk, end);
     this.#discarded += end - from;
     if (this.#body.done) this.#read();
-    else if (this.#discarded > this.limits.discardBytes) this.#close();
+    else if (this.#discarded > this.#limits.discardBytes) this.#close();
     return end;
   }
 
@@ -357,7 +319,7 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
   #begin(current: Current, permit: Permit<"ask">): void {
     const { head, body } = current;
     this.#enter("exchange");
-    const text = requestText(head, this.#origin.authority);
+    const text = requestText(head, this.#requests.authority);
     const exchange = new Exchange(this, { head, text, body, permit });
     if (this.#draining) exchange.closing = true;
     this.#exchange = exchange;
@@ -385,7 +347,7 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
     return (
       block.close ||
       head.minor === 0 ||
-      block.contentLength - body.length > this.limits.discardBytes ||
+      block.contentLength - body.length > this.#limits.discardBytes ||
       // The body may come or not come: what follows could be either.
       (block.expectContinue && body.length === 0 && !body.done)
     );
@@ -412,7 +374,7 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
     if (!this.#agentEnded || !this.#intake.empty) return;
     switch (this.#phase) {
       case "reading":
-        if (this.#heads.partial) this.#malformed(null, "truncated");
+        if (this.#requests.partial) this.#malformed(null, "truncated");
         else this.#close();
         return;
       case "exchange":
@@ -444,15 +406,6 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
     held?.abandon(why);
   }
 
-  #operation(view: RequestView, dialect: Dialect): Operation {
-    const profile = this.ports.judge.profile ?? READS_ALL;
-    const last = this.#last;
-    if (last !== null && last.profile === profile && last.view.same(view)) return last.operation;
-    const operation = dialect.operation(view, null, profile);
-    this.#last = { view, profile, operation };
-    return operation;
-  }
-
   #overdue(what: Overdue): void {
     switch (what) {
       case "header":
@@ -473,6 +426,3 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
     }
   }
 }
-
-/** Method, version and spaces beside the target. */
-const FIRST_LINE_ROOM = 64;

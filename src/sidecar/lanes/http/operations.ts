@@ -1,0 +1,40 @@
+/** From a request to the operation that is judged: by the dialect that claims it, on the policy now in force. */
+import type { Profile } from "#contract/policy-port.ts";
+import type { Dialect } from "#sidecar/seam/exchange.ts";
+import type { Operation } from "#sidecar/seam/verdict.ts";
+import { READS_ALL, type RequestView } from "./request-view.ts";
+
+interface Made {
+  readonly view: RequestView;
+  readonly profile: Profile;
+  readonly operation: Operation;
+}
+
+/** One for a connection: it keeps the last operation, for agents repeat themselves. */
+export class Operations {
+  readonly #dialects: readonly Dialect[];
+  readonly #declared: string | null;
+  #last: Made | null = null;
+
+  /** `dialects`: asked in order; the last one claims everything. `declared`: the target's protocol. */
+  constructor(dialects: readonly Dialect[], declared: string | null) {
+    this.#dialects = dialects;
+    this.#declared = declared;
+  }
+
+  dialectOf(view: RequestView): Dialect {
+    const dialect = this.#dialects.find((d) => d.claims(view, this.#declared));
+    if (dialect === undefined) throw new Error("no dialect claims plain HTTP");
+    return dialect;
+  }
+
+  /** `profile`: null where no bundle is in force; then all of the request is in it. */
+  of(view: RequestView, dialect: Dialect, profile: Profile | null): Operation {
+    const reads = profile ?? READS_ALL;
+    const last = this.#last;
+    if (last !== null && last.profile === reads && last.view.same(view)) return last.operation;
+    const operation = dialect.operation(view, null, reads);
+    this.#last = { view, profile: reads, operation };
+    return operation;
+  }
+}
