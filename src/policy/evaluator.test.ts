@@ -1,3 +1,4 @@
+import { loadPolicy } from "@open-policy-agent/opa-wasm";
 import { beforeAll, expect, test } from "vitest";
 import { compileTexts, OPA_TIMEOUT_MS, operation } from "../../test/support/policy-texts.ts";
 import { createEvaluator, EVALUATOR_LIMITS, type Evaluator, type EvaluatorLimits } from "./evaluator.ts";
@@ -149,4 +150,23 @@ test("a module that wants more memory than is given, or is none, is refused when
   expect(() => createEvaluator(wasm, JSON.stringify({ x: "y".repeat(40_000_000) }))).toThrow(WasmError);
   expect(() => createEvaluator(wasm, "{")).toThrow(WasmError);
   expect(() => createEvaluator(new Uint8Array(100), "{}")).toThrow(WasmError);
+});
+
+test("decides as OPA's own loader of the same module does", async () => {
+  const policy = evaluator();
+  const oracle = await loadPolicy(Buffer.from(wasm));
+  oracle.setData(JSON.parse(DATA) as object);
+  const operations = [
+    EASY,
+    operation({ action: "write", http: { headers: { "^v": "v1", "[": "x" } } }),
+    operation({ action: "execute", http: { headers: headers(3) } }),
+    operation({ complete: false }),
+    operation({ action: "credential", http: { path: "/\u{1f600}/é/\u2028" } }),
+    operation({ protocol: undefined }),
+  ];
+  for (const members of operations) {
+    const ours = policy.evaluate(members);
+    const theirs: unknown = oracle.evaluate(JSON.parse(`{${members}}`), "sidegate/decision");
+    expect(ours.kind === "result" && JSON.parse(ours.text), members).toEqual(theirs);
+  }
 });

@@ -7,8 +7,27 @@ const OBSERVE: Settings = { mode: "observe", denialDetail: "full" };
 
 const deny = (policy: string, rule: unknown): unknown => ({ policy, rule });
 
+/** `[{policy, rule}, …]` as a decision has it: policy → rules. */
+function byPolicy(member: unknown): unknown {
+  if (
+    !Array.isArray(member) ||
+    member.length === 0 ||
+    !member.every((item) => typeof item === "object" && item !== null && "policy" in item)
+  )
+    return member;
+  const out: Record<string, unknown[]> = {};
+  for (const { policy, rule } of member as { policy: string; rule: unknown }[]) (out[policy] ??= []).push(rule);
+  return out;
+}
+
 function read(decision: object, settings = ENFORCE): ReturnType<typeof readDecision> {
-  return readDecision(JSON.stringify([{ result: { protocol: "http", ...decision } }]), settings);
+  const { credential, ...rest } = decision as { credential?: { policy: string; rule: unknown }[] };
+  const result: Record<string, unknown> = Object.fromEntries(
+    Object.entries(rest).map(([key, member]) => [key, byPolicy(member)]),
+  );
+  if (credential !== undefined)
+    result["credential"] = Object.fromEntries(credential.map(({ policy, rule }) => [policy, rule]));
+  return readDecision(JSON.stringify([{ result: { protocol: "http", ...result } }]), settings);
 }
 
 test("deny beats hold beats allow, and nothing is a denial", () => {
@@ -23,7 +42,7 @@ test("deny beats hold beats allow, and nothing is a denial", () => {
 });
 
 test("a hold on a protocol that cannot hold is a denial", () => {
-  expect(read({ allow: ["x"], hold: [{ policy: "b", rule: { reason: "ask" } }] })).toMatchObject({
+  expect(read({ protocol: "tcp", allow: ["x"], hold: [{ policy: "b", rule: { reason: "ask" } }] })).toMatchObject({
     effect: "deny",
     code: "obligation_unsupported",
   });
@@ -31,7 +50,10 @@ test("a hold on a protocol that cannot hold is a denial", () => {
 
 test("a mask or a credential on a protocol that cannot carry it is a denial", () => {
   const mask = { policy: "b", rule: { selector: "$.email", with: "token" } };
-  expect(read({ allow: ["x"], mask: [mask] })).toMatchObject({ effect: "deny", code: "obligation_unsupported" });
+  expect(read({ protocol: "tcp", allow: ["x"], mask: [mask] })).toMatchObject({
+    effect: "deny",
+    code: "obligation_unsupported",
+  });
   expect(read({ protocol: "tcp", allow: ["x"], credential: [{ policy: "b", rule: "c" }] })).toMatchObject({
     effect: "deny",
     code: "obligation_unsupported",
@@ -64,7 +86,8 @@ test("E1: a decision that cannot be read denies", () => {
     { allow: "yes" },
     { allow: { x: 1 } },
     { allow: [1] },
-    { allow: ["x"], deny: {} },
+    { allow: ["x"], deny: "none" },
+    { allow: ["x"], deny: { a: "bare" } },
     { allow: ["x"], deny: ["bare"] },
     { allow: ["x"], hold: [{ policy: "b", rule: 7 }] },
     { allow: ["x"], hold: [{ policy: "b", rule: { ttl: "soon" } }] },
@@ -75,6 +98,13 @@ test("E1: a decision that cannot be read denies", () => {
     expect(read(decision), JSON.stringify(decision)).toMatchObject({ effect: "deny", code: "policy_error" });
   for (const text of ["", "{", "7", "null", '[{"result":true}]', '[{"result":null}]', "[7]"])
     expect(readDecision(text, ENFORCE).effect, text).toBe("deny");
+});
+
+test("a member that nobody knows could be an obligation, so it is a denial", () => {
+  expect(read({ allow: ["x"], rate_limit: { a: [{ per_minute: 3 }] } })).toMatchObject({
+    effect: "deny",
+    code: "obligation_unsupported",
+  });
 });
 
 test("what the gateway says itself comes first, then by policy and code", () => {

@@ -19,6 +19,9 @@ const MAX_HOLD_MS = 24 * 3_600_000;
 const MAX_TEXT = 1_000;
 const PROTOCOL_NAMES = new Set<unknown>(CAPABILITIES.map((capability) => capability.protocol));
 
+/** What a decision may have. What is not here could be an obligation that we do not know. */
+const MEMBERS = new Set(["protocol", "allow", "deny", "hold", "mask", "credential", "observed_deny", "observed_hold"]);
+
 interface DenyRule extends Reason {
   readonly advice: string;
   readonly quiet: boolean;
@@ -35,15 +38,17 @@ export function readDecision(result: string, settings: Settings, rules: readonly
     const first: unknown = Array.isArray(set) ? set[0] : undefined;
     if (first === undefined) return decide(EMPTY, settings, rules);
     const decision = record(record(first)["result"]);
+    const unknown = Object.keys(decision).find((member) => !MEMBERS.has(member));
+    if (unknown !== undefined) return faultDecision("obligation_unsupported", JSON.stringify(cut(unknown)));
     return decide(
       {
         allow: readAllow(decision["allow"]),
-        deny: list(decision["deny"]).map(readDeny),
-        hold: list(decision["hold"]).map(readHold),
-        mask: list(decision["mask"]).map(readMask),
-        credential: list(decision["credential"]).map(readCredential),
-        observedDeny: list(decision["observed_deny"]).map(readDeny),
-        observedHold: list(decision["observed_hold"]).map(readHold),
+        deny: given(decision["deny"]).map(readDeny),
+        hold: given(decision["hold"]).map(readHold),
+        mask: given(decision["mask"]).map(readMask),
+        credential: Object.values(record(decision["credential"] ?? {})).map(string),
+        observedDeny: given(decision["observed_deny"]).map(readDeny),
+        observedHold: given(decision["observed_hold"]).map(readHold),
         protocol: readProtocol(decision["protocol"]),
       },
       settings,
@@ -205,11 +210,8 @@ function readAllow(value: unknown): string[] {
   return list(value).map(string);
 }
 
-/** `{"policy": name, "rule": what the policy's rule gave}`: a code and a message, or any text. */
-function readDeny(item: unknown): DenyRule {
-  const entry = record(item);
-  const policy = string(entry["policy"]);
-  const rule = entry["rule"];
+/** What the rule gave: a code and a message, or any text. */
+function readDeny({ policy, rule }: Given): DenyRule {
   if (typeof rule !== "object" || rule === null || Array.isArray(rule))
     return { ...ours("denied"), policy, message: cut(typeof rule === "string" ? rule : JSON.stringify(rule)) };
   const { code, message, advice, quiet, always } = rule as Record<string, unknown>;
@@ -223,14 +225,13 @@ function readDeny(item: unknown): DenyRule {
   };
 }
 
-function readHold(item: unknown): HoldRule {
-  const entry = record(item);
-  const rule = record(entry["rule"]);
+function readHold(given: Given): HoldRule {
+  const rule = record(given.rule);
   const shape = rule["shape"] ?? "exact";
   if (shape !== "exact" && shape !== "template") throw new Unreadable("a hold's shape is neither exact nor template");
   const ttlMs = rule["ttl"] === undefined ? DEFAULT_HOLD_MS : readDuration(rule["ttl"]);
   return {
-    policy: string(entry["policy"]),
+    policy: given.policy,
     reason: typeof rule["reason"] === "string" ? cut(rule["reason"]) : "",
     approvers: rule["approvers"] === undefined ? [] : list(rule["approvers"]).map(string),
     ttlMs,
@@ -246,18 +247,25 @@ function readDuration(value: unknown): number {
   return Math.min(Number(match[1]) * unit, MAX_HOLD_MS);
 }
 
-function readMask(item: unknown): MaskRule {
-  const rule = record(record(item)["rule"]);
+function readMask(given: Given): MaskRule {
+  const rule = record(given.rule);
   return Object.freeze({ selector: string(rule["selector"]), with: string(rule["with"]) });
-}
-
-function readCredential(item: unknown): string {
-  return string(record(item)["rule"]);
 }
 
 /** Never cut without saying so, and never inside a surrogate pair. */
 function cut(text: string): string {
   return text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT).toWellFormed()} … (${text.length} characters)`;
+}
+
+interface Given {
+  readonly policy: string;
+  readonly rule: unknown;
+}
+
+/** `{"policy": [what its rule gave, …], …}` */
+function given(value: unknown): Given[] {
+  if (value === undefined) return [];
+  return Object.entries(record(value)).flatMap(([policy, rules]) => list(rules).map((rule) => ({ policy, rule })));
 }
 
 function list(value: unknown): unknown[] {

@@ -14,28 +14,29 @@ export const MAIN_FILE = "sidegate-main.rego";
 export function generateMain(modules: readonly PolicyModule[], options: ReadonlyMap<string, PolicyOptions>): string {
   const lines: string[] = [];
   const members = new Set(["deny"]);
-  for (const module of [...modules].sort((a, b) => (a.policy < b.policy ? -1 : 1))) {
-    const { policy, has } = module;
+  for (const { policy, has } of [...modules].sort((a, b) => (a.policy < b.policy ? -1 : 1))) {
     const { mode } = options.get(policy) ?? DEFAULT_OPTIONS;
     const name = JSON.stringify(policy);
     const from = `data.sidegate.policy[${name}]`;
-    const each = (member: string, rule: string): void => {
+    // What a rule gave stays as it is, under its policy's name: wrapping each element would cost more than the rule.
+    const give = (member: string, rule: string): void => {
+      if (!has.has(rule)) return;
       members.add(member);
-      lines.push(`${member} contains {"policy": ${name}, "rule": r} if some r in ${from}.${rule}`);
+      lines.push(`${member}[${name}] := given if {\n\tgiven := ${from}.${rule}\n\tcount(given) > 0\n}`);
     };
     if (mode === "observe") {
-      if (has.has("deny")) each("observed_deny", "deny");
-      if (has.has("hold")) each("observed_hold", "hold");
+      give("observed_deny", "deny");
+      give("observed_hold", "hold");
       continue;
     }
+    for (const rule of ["deny", "hold", "mask"]) give(rule, rule);
     if (has.has("allow")) {
       members.add("allow");
       lines.push(`allow contains ${name} if ${from}.allow == true`);
     }
-    for (const rule of ["deny", "hold", "mask"]) if (has.has(rule)) each(rule, rule);
     if (has.has("credential")) {
       members.add("credential");
-      lines.push(`credential contains {"policy": ${name}, "rule": ${from}.credential}`);
+      lines.push(`credential[${name}] := ${from}.credential`);
     }
     if (has.has("allow_incomplete")) lines.push(`incomplete_allowed if ${from}.allow_incomplete == true`);
     if (has.has("allow_credential_action"))
@@ -53,29 +54,34 @@ const OWN = `default incomplete_allowed := false
 
 default credential_action_allowed := false
 
-deny contains {"policy": "sidegate", "rule": {
+deny["sidegate"] := own if {
+	own := own_deny
+	count(own) > 0
+}
+
+own_deny contains {
 	"code": "incomplete",
 	"message": "The operation could not be understood completely.",
 	"advice": "Send it in a simpler form.",
-}} if {
+} if {
 	not input.complete == true
 	not incomplete_allowed
 }
 
-deny contains {"policy": "sidegate", "rule": {
+own_deny contains {
 	"code": "incomplete",
 	"message": "The operation is longer than what a policy can read of it.",
 	"advice": "Send it in a simpler form.",
-}} if {
+} if {
 	input.http.truncated
 	not incomplete_allowed
 }
 
-deny contains {"policy": "sidegate", "rule": {
+own_deny contains {
 	"code": "credential_action",
 	"message": "This operation makes, shows or changes an authenticator.",
 	"advice": "Only a cluster policy can allow it, by name.",
-}} if {
+} if {
 	input.action == "credential"
 	not credential_action_allowed
 }
