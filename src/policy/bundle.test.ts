@@ -104,6 +104,7 @@ test("metadata of a wrong shape is refused, never taken by half", () => {
     metadata: { sidegate: object };
   };
   for (const change of [
+    { format: 2 },
     { reads: "all" },
     { reads: [7] },
     { settings: { mode: "off" } },

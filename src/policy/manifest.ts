@@ -36,6 +36,9 @@ export interface Manifest {
   readonly metadata: BundleMetadata;
 }
 
+/** How main and reader understand each other; another one is refused, and the last good bundle serves on. */
+const FORMAT = 1;
+
 /** The one query that every bundle answers. */
 export const ENTRYPOINT = "sidegate/decision";
 
@@ -54,7 +57,7 @@ export function writeManifest(manifest: Manifest): string {
     roots: ["sidegate"],
     wasm: [{ entrypoint: ENTRYPOINT, module: "/policy.wasm" }],
     rego_version: 1,
-    metadata: { sidegate: manifest.metadata },
+    metadata: { sidegate: { format: FORMAT, ...manifest.metadata } },
   });
 }
 
@@ -69,6 +72,7 @@ export function readManifest(text: string): Manifest {
 }
 
 function readMetadata(from: Record<string, unknown>): BundleMetadata {
+  if (from["format"] !== FORMAT) throw new TypeError(`manifest: format ${String(from["format"])} is not ${FORMAT}`);
   const settings = object(from["settings"], "settings");
   return {
     reads: from["reads"] === null ? null : array(from["reads"], "reads").map((path) => string(path, "reads")),
