@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { createHttpLane } from "#sidecar/lanes/http/lane.ts";
 import type { LegFault } from "#sidecar/seam/leg.ts";
 import { Bench, type Setting } from "../ports.ts";
+import { DESYNC } from "./desync.ts";
 
 const HOST = "Host: billing.test\r\n";
 const GET = `GET /a HTTP/1.1\r\n${HOST}\r\n`;
@@ -15,7 +16,7 @@ function bench(setting: Partial<Setting> = {}): Bench {
 
 const statusOf = (text: string): string => text.slice(9, 12);
 
-describe("the origin that a request names", () => {
+describe("N9: the origin that a request names", () => {
   const ask = (setting: Partial<Setting>, target: string, host: string): string => {
     const b = bench(setting);
     b.say(`GET ${target} HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
@@ -75,9 +76,56 @@ describe("the origin that a request names", () => {
   });
 });
 
+describe("H1 and H2: nothing before the verdict", () => {
+  test("H1: every shape that parsers read differently is a 400, 421 or 431 that closes, and nothing is dialed", () => {
+    for (const { name, bytes } of DESYNC) {
+      const b = bench();
+      b.say(bytes);
+      expect(["400", "421", "431"], name).toContain(statusOf(b.agent.text));
+      expect([b.upstreams.length, b.agent.endedByLane], name).toEqual([0, true]);
+    }
+  });
+
+  test("H1: what follows a malformed request on its connection is never read as a request", () => {
+    for (const { name, bytes } of DESYNC) {
+      const b = bench();
+      b.say(bytes);
+      b.say(GET);
+      expect([b.judge.asked.length, b.upstreams.length], name).toEqual([0, 0]);
+    }
+  });
+
+  test("H2: no byte of a request leaves, and nothing is dialed, before it is permitted", () => {
+    const b = bench();
+    b.judge.answers = ["hold"];
+    const request = put(300_000, "x".repeat(200));
+    for (const byte of request) b.say(byte);
+    expect([b.upstreams.length, b.judge.held.length]).toEqual([0, 1]);
+    // A body that was declared and never comes holds nothing open upstream.
+    b.session.ended();
+    expect(b.upstreams.length).toBe(0);
+  });
+
+  test("H2: a chunked body is passed on up to its fault, and never ended", () => {
+    for (const [bad, passed] of [
+      ["3\r\nabc\r\n5;a\nb\r\n", "3\r\nabc\r\n"],
+      ["3\r\nabc\r\nzz\r\n", "3\r\nabc\r\n"],
+      ["3\r\nabcd", "3\r\nabc"],
+    ] as const) {
+      const b = bench();
+      const head = `PUT /f HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n`;
+      b.say(head);
+      for (const byte of bad) b.say(byte);
+      expect(b.sent.startsWith(head)).toBe(true);
+      expect((head + passed).startsWith(b.sent)).toBe(true);
+      expect([b.upstream.resetByLane, b.upstream.endedByLane, statusOf(b.agent.text)]).toEqual([true, false, "400"]);
+    }
+  });
+});
+
 describe("what is not carried", () => {
   test.each([
-    ["TRACE", `TRACE / HTTP/1.1\r\n${HOST}\r\n`, true],
+    ["H3: TRACE", `TRACE / HTTP/1.1\r\n${HOST}\r\n`, true],
     ["CONNECT", `CONNECT billing.test:80 HTTP/1.1\r\n${HOST}\r\n`, false],
     ["CONNECT to elsewhere", "CONNECT evil.test:443 HTTP/1.1\r\nHost: evil.test:443\r\n\r\n", false],
     ["Upgrade", `GET / HTTP/1.1\r\n${HOST}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`, false],
@@ -311,6 +359,16 @@ describe("an upstream's connection", () => {
     expect([b.upstreams[0]?.released, b.upstreams.length]).toEqual([true, 2]);
   });
 
+  test("takes the rest of an upload after an early answer also where the client ends behind it", () => {
+    const b = bench();
+    const head = `PUT /f HTTP/1.1\r\n${HOST}Content-Length: 10\r\n`;
+    b.say(`${head}Connection: close\r\n\r\n01234`);
+    b.upstream.answer(OK);
+    expect(b.agent.endedByLane).toBe(false);
+    b.say("56789");
+    expect([b.sent, b.agent.endedByLane, b.upstream.released]).toEqual([`${head}\r\n0123456789`, true, true]);
+  });
+
   test("that closes behind an early answer ends the agent's, since its request goes nowhere", () => {
     const b = bench();
     b.say(put(10, "01234"));
@@ -511,7 +569,7 @@ describe("a refused request with a body", () => {
   });
 });
 
-describe("what floods", () => {
+describe("N14: what floods", () => {
   test("100 MB of zero bytes are one refusal", () => {
     const b = bench();
     const zeros = Buffer.alloc(65_536);
@@ -572,7 +630,7 @@ describe("a drain", () => {
   });
 });
 
-describe("another policy in force", () => {
+describe("H7: another policy in force", () => {
   test("lets an open exchange go on under a new permit when it is still allowed", () => {
     const b = bench();
     b.say(GET);
