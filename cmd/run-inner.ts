@@ -16,6 +16,6 @@ keep({
     }),
   onMessage: (listener) => process.on("message", (message) => listener(message as ToKeeper)),
   onLost: (listener) => process.on("disconnect", listener),
-  onSignal: (signal, listener) => process.on(signal, listener),
+  onChild: (listener) => process.on("SIGCHLD", listener),
   exit: (code) => process.exit(code),
 });

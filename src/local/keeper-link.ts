@@ -4,6 +4,7 @@
  */
 import type { ChildProcess } from "node:child_process";
 import { forbidReuse } from "./libc.ts";
+import { TerminalLoan } from "./loan.ts";
 import type { Command, ExitStatus, FromKeeper, Identity, SocketName, ToKeeper } from "./protocol.ts";
 import { catchSignals } from "./signals.ts";
 import { type Furnished, isWithin, type View, writableFolders } from "./view.ts";
@@ -42,6 +43,7 @@ export class KeeperLink implements Namespace {
   readonly #handles = new Map<SocketName, Handle>();
   readonly #exited: Promise<void>;
   #settle: { readonly resolve: (m: FromKeeper) => void; readonly reject: (e: Error) => void } | null = null;
+  #stopped: (signal: string) => void = () => undefined;
   #stderr = "";
   #gone: string | null = null;
 
@@ -90,17 +92,21 @@ export class KeeperLink implements Namespace {
 
   async start(command: Command): Promise<ExitStatus> {
     for (const fd of [this.sockets.dnsUdp4, this.sockets.dnsUdp6]) if (fd !== null) forbidReuse(fd);
+    const loan = new TerminalLoan(() => process.kill(0, "SIGSTOP"));
+    const borrower = { resume: (foreground: boolean) => this.#send({ kind: "resume", foreground }) };
+    this.#stopped = (signal) => loan.stopped(signal, borrower);
     const release = catchSignals(
-      (signal, total, sent) => this.#send({ kind: "signal", signal, total }, sent),
-      (signal) => process.kill(process.pid, signal),
+      (signal) => this.#send({ kind: "signal", signal }),
+      () => loan.continued(borrower),
     );
     try {
-      const answer = await this.#ask({ kind: "start", command });
+      const answer = await this.#ask({ kind: "start", command, foreground: loan.lendAtStart() });
       if (answer.kind !== "exit") throw new Error(`unexpected answer: ${answer.kind}`);
       await this.#exited;
       return answer.status;
     } finally {
       release();
+      loan.end();
     }
   }
 
@@ -110,9 +116,8 @@ export class KeeperLink implements Namespace {
     this.#handles.clear();
   }
 
-  #send(message: ToKeeper, sent: () => void = () => undefined): void {
-    if (this.#process.connected) this.#process.send(message, sent);
-    else sent();
+  #send(message: ToKeeper): void {
+    if (this.#process.connected) this.#process.send(message);
   }
 
   #ask(message: ToKeeper): Promise<FromKeeper> {
@@ -134,6 +139,7 @@ export class KeeperLink implements Namespace {
 
   #received(message: FromKeeper, handle: unknown): void {
     if (message.kind === "socket") this.#handles.set(message.name, handle as Handle);
+    else if (message.kind === "stopped") this.#stopped(message.signal);
     else if (message.kind === "failed") this.#reject(message.message);
     else {
       this.#settle?.resolve(message);

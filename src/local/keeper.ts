@@ -11,12 +11,13 @@ import { constants } from "node:os";
 import { assertNever } from "#core/assert-never.ts";
 import { requireTool } from "#netfilter/tools.ts";
 import { furnish } from "./furnish.ts";
-import { closeOnExec, installSeccomp, noNewPrivileges, reapOrphans } from "./libc.ts";
+import { closeOnExec, installSeccomp, noNewPrivileges, reapOrphans, stoppedBy } from "./libc.ts";
 import { makeListeners } from "./listeners.ts";
 import { makeNetwork } from "./network.ts";
-import type { Command, ExitStatus, FromKeeper, Identity, Signal, ToKeeper } from "./protocol.ts";
+import type { Command, ExitStatus, FromKeeper, Identity, ToKeeper } from "./protocol.ts";
 import { seccompFilter } from "./seccomp.ts";
-import { COUNTED, SignalLedger } from "./signals.ts";
+import { goesToGroup } from "./signals.ts";
+import { leadGroup, openTerminal, takeForeground } from "./tty.ts";
 import type { Furnished, View } from "./view.ts";
 
 /** The process that it runs in, as a parameter. */
@@ -24,7 +25,7 @@ export interface Channel {
   send(message: FromKeeper, handle?: unknown): Promise<void>;
   onMessage(listener: (message: ToKeeper) => void): void;
   onLost(listener: () => void): void;
-  onSignal(signal: Signal | "SIGCHLD", listener: () => void): void;
+  onChild(listener: () => void): void;
   exit(code: number): void;
 }
 
@@ -45,16 +46,15 @@ export function keep(channel: Channel): void {
 
 class Keeper {
   readonly #channel: Channel;
-  readonly #signals: SignalLedger;
+  /** Opened while we still have the host's /dev. */
+  readonly #terminal = openTerminal();
   #identity: Identity | null = null;
   #furnished = false;
   #command: ChildProcess | null = null;
 
   constructor(channel: Channel) {
     this.#channel = channel;
-    this.#signals = new SignalLedger((signal) => this.#command?.kill(signal));
-    for (const signal of COUNTED) channel.onSignal(signal, () => this.#signals.saw(signal));
-    channel.onSignal("SIGCHLD", () => reapOrphans(this.#command?.pid));
+    channel.onChild(() => this.#childChanged());
   }
 
   async handle(message: ToKeeper): Promise<void> {
@@ -64,9 +64,14 @@ class Keeper {
       case "furnish":
         return this.#channel.send({ kind: "furnished", furnished: this.#furnish(message.view) });
       case "start":
-        return this.#start(message.command);
+        return this.#start(message.command, message.foreground);
       case "signal":
-        return this.#signals.told(message.signal, message.total);
+        // Signal 0 of kill(2) is our own group: the command's, with us in it, whom no signal from inside ends.
+        return void (goesToGroup(message.signal)
+          ? process.kill(0, message.signal)
+          : this.#command?.kill(message.signal));
+      case "resume":
+        return this.#resume(message.foreground);
       default:
         return assertNever(message);
     }
@@ -87,16 +92,38 @@ class Keeper {
     return { ...furnished, open };
   }
 
-  async #start(command: Command): Promise<void> {
+  async #start(command: Command, foreground: boolean): Promise<void> {
     if (this.#identity === null || !this.#furnished || this.#command !== null) throw new Error("start: out of order");
     closeOnExec(FIRST_FOREIGN_DESCRIPTOR);
+    leadGroup();
+    if (foreground) this.#takeTerminal();
     const status = await new Promise<ExitStatus>((resolve, reject) => {
       this.#command = launch(command, this.#identity as Identity, reject, resolve);
     });
     await this.#channel.send({ kind: "exit", status });
     this.#channel.exit(0);
   }
+
+  #childChanged(): void {
+    const pid = this.#command?.pid;
+    reapOrphans(pid);
+    if (pid === undefined) return;
+    const signal = stoppedBy(pid);
+    if (signal !== null) void this.#channel.send({ kind: "stopped", signal: signalName(signal) });
+  }
+
+  #resume(foreground: boolean): void {
+    if (foreground) this.#takeTerminal();
+    process.kill(0, "SIGCONT");
+  }
+
+  #takeTerminal(): void {
+    if (this.#terminal !== null) takeForeground(this.#terminal);
+  }
 }
+
+const signalName = (number: number): string =>
+  Object.entries(constants.signals).find(([, n]) => n === number)?.[0] ?? `signal ${number}`;
 
 /** From here on, this thread and all that it starts. Returns what stays open. */
 function closeKernelDoors(): readonly string[] {

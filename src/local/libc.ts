@@ -36,7 +36,9 @@ const MOUNT_ATTR_RDONLY = 1n;
 const AT_FDCWD = -100;
 const AT_RECURSIVE = 0x8000;
 const CLOSE_RANGE_CLOEXEC = 4;
-const WAIT = { all: 0, noHang: 1, exited: 4, noWait: 0x0100_0000 } as const;
+const WAIT = { all: 0, byPid: 1, noHang: 1, stopped: 2, exited: 4, noWait: 0x0100_0000 } as const;
+/** siginfo_t of SIGCHLD on 64-bit Linux: three ints, padding, si_pid, si_uid, si_status. */
+const SIGINFO = { bytes: 128, pid: 16, status: 24 } as const;
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const PR_SET_NO_NEW_PRIVS = 38;
@@ -141,12 +143,20 @@ export function installSeccomp(program: Buffer): void {
 
 /** Collects ended children that are not `except` (libuv's own): the orphans that PID 1 inherits. Never blocks. */
 export function reapOrphans(except: number | undefined): void {
-  const information = Buffer.alloc(128); // siginfo_t; si_pid at 12
+  const information = Buffer.alloc(SIGINFO.bytes);
   for (;;) {
-    information.writeInt32LE(0, 12);
+    information.writeInt32LE(0, SIGINFO.pid);
     const found = libc.waitid(WAIT.all, 0, information, WAIT.exited | WAIT.noHang | WAIT.noWait);
-    const pid = information.readInt32LE(12);
+    const pid = information.readInt32LE(SIGINFO.pid);
     if (found < 0 || pid === 0 || pid === except) return;
     libc.waitpid(pid, null, WAIT.noHang);
   }
+}
+
+/** The signal that stopped a child since we last asked; null when none did. */
+export function stoppedBy(pid: number): number | null {
+  const information = Buffer.alloc(SIGINFO.bytes);
+  const found = libc.waitid(WAIT.byPid, pid, information, WAIT.stopped | WAIT.noHang);
+  if (found < 0 || information.readInt32LE(SIGINFO.pid) !== pid) return null;
+  return information.readInt32LE(SIGINFO.status);
 }

@@ -71,9 +71,10 @@ function spawnKeeper({ node, entry }: NamespaceOptions, { mode }: Identity): Chi
   const kinds = ["--net", "--mount", "--propagation", "private", "--pid", "--ipc"];
   const program = [node, "--disable-warning=ExperimentalWarning", "--disable-sigusr1", entry];
   const make = [requireTool("unshare"), ...user, ...kinds, "--fork", "--kill-child=SIGKILL", "--", ...program];
-  // Should we be killed, so is unshare, and with it PID 1 and all that is inside.
-  const args = ["--pdeathsig", "KILL", "--", ...make];
-  return spawn(requireTool("setpriv"), args, {
+  // Should we be killed, so is unshare, and with it PID 1 and all that is inside. Keys that are meant for the command must not end it.
+  const script = 'trap "" HUP QUIT USR1 USR2 && exec "$@"';
+  const args = ["-c", script, "sh", requireTool("setpriv"), "--pdeathsig", "KILL", "--", ...make];
+  return spawn("/bin/sh", args, {
     // 2 is for what unshare and the keeper have to say; the command's own stderr travels as 4.
     stdio: ["inherit", "inherit", "pipe", "ipc", 2],
     env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },

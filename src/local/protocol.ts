@@ -9,7 +9,7 @@ import type { Furnished, View } from "./view.ts";
 export const SOCKET_NAMES = ["tcp4", "tcp6", "dnsUdp4", "dnsUdp6", "dnsTcp4", "dnsTcp6"] as const;
 export type SocketName = (typeof SOCKET_NAMES)[number];
 
-export type Signal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2" | "SIGTSTP" | "SIGCONT";
+export type Signal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGQUIT" | "SIGUSR2" | "SIGTSTP" | "SIGWINCH";
 
 /** What is started: argv[0] is looked up on the PATH of `env`. */
 export interface Command {
@@ -35,14 +35,18 @@ export interface Identity {
 export type ToKeeper =
   | { readonly kind: "open"; readonly identity: Identity }
   | { readonly kind: "furnish"; readonly view: View }
-  | { readonly kind: "start"; readonly command: Command }
-  /** `total`: how many of this signal have reached the command line so far. */
-  | { readonly kind: "signal"; readonly signal: Signal; readonly total: number };
+  /** `foreground`: take the terminal first. */
+  | { readonly kind: "start"; readonly command: Command; readonly foreground: boolean }
+  | { readonly kind: "signal"; readonly signal: Signal }
+  /** Continue the command's group, after taking the terminal where `foreground`. */
+  | { readonly kind: "resume"; readonly foreground: boolean };
 
 export type FromKeeper =
   /** Accompanied by the handle. */
   | { readonly kind: "socket"; readonly name: SocketName }
   | { readonly kind: "opened" }
   | { readonly kind: "furnished"; readonly furnished: Furnished }
+  /** The command has stopped, by this signal. */
+  | { readonly kind: "stopped"; readonly signal: string }
   | { readonly kind: "exit"; readonly status: ExitStatus }
   | { readonly kind: "failed"; readonly message: string };

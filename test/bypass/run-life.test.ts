@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, type TestContext, test } from "v
 import { requireRoot, requireTool } from "../support/require.ts";
 import { PYTHON } from "./support/actor.ts";
 import {
+  answers,
   makePlaces,
   makeProgram,
   type Places,
@@ -22,7 +23,7 @@ beforeAll(makeProgram);
 afterAll(removeProgram);
 
 const TERMINAL = fileURLToPath(new URL("support/terminal.py", import.meta.url));
-const KEY = { ctrlC: "03", ctrlD: "04", ctrlZ: "1a" } as const;
+const KEY = { ctrlBackslash: "1c", ctrlC: "03", ctrlD: "04", ctrlZ: "1a" } as const;
 
 async function scene(context: TestContext, who: Who, play: (places: Places) => Promise<void>): Promise<void> {
   for (const tool of ["unshare", "setpriv", "nft", "ip", "python3"]) requireTool(context, tool);
@@ -81,6 +82,41 @@ describe.each(WHO)("as %s", (who) => {
     }),
   );
 
+  test("R3: a signal to its whole group reaches nobody outside", (context) =>
+    scene(context, who, async (places) => {
+      // Would it reach the driver, there were no exit code of the command's.
+      const run = await ran(who, python("import signal\nos.kill(0, signal.SIGKILL)"), { places });
+      expect((await run.next("ended")).code).toBe(137);
+      expect((await run.ended).signal).toBeNull();
+    }));
+
+  test("orphans of the command are collected", (context) =>
+    scene(context, who, async (places) => {
+      const run = await ran(
+        who,
+        python(`
+import time
+for _ in range(50):
+  if os.fork() == 0:
+    if os.fork() == 0: os._exit(0)
+    os._exit(0)
+  os.wait()
+def zombies():
+  found = 0
+  for pid in os.listdir("/proc"):
+    try: found += pid.isdigit() and open("/proc/%s/stat" % pid).read().split(") ")[1][0] == "Z"
+    except OSError: pass
+  return found
+for _ in range(200):
+  if zombies() == 0: break
+  time.sleep(0.05)
+out(zombies())
+`),
+        { places },
+      );
+      expect(answers(run)).toEqual([0]);
+    }));
+
   test("stdin, stdout and stderr are the caller's own", (context) =>
     scene(context, who, async (places) => {
       const run = new Run(who, ["sh", "-c", "cat; echo to stderr >&2"], places);
@@ -97,11 +133,12 @@ describe("on a terminal", () => {
     context: TestContext,
     argv: readonly string[],
     play: (job: Run, key: (hex: string) => void, pid: () => number) => Promise<void>,
+    shell: readonly string[] = [],
   ): Promise<void> {
     await scene(context, who, async (places) => {
       const script = path.join(places.work, "terminal.py");
       copyFileSync(TERMINAL, script);
-      const job = new Run(who, argv, places, { under: [PYTHON, script] });
+      const job = new Run(who, argv, places, { under: [PYTHON, script, ...shell] });
       const key = (hex: string): void => void job.stdin.write(`key ${hex}\n`);
       await play(job, key, () => Number(/@job (\d+)/.exec(job.stdout)?.[1]));
       await job.ended;
@@ -132,6 +169,19 @@ describe("on a terminal", () => {
       await job.said("@exited 0");
     }));
 
+  test("in a pipeline the neighbour keeps the keys, until the command wants to read", (context) =>
+    terminal(
+      context,
+      ["sh", "-c", "echo up; read line; echo got $line"],
+      async (job, key) => {
+        await job.said("up");
+        key(Buffer.from("hello\n").toString("hex"));
+        await job.said("got hello");
+        await job.said("@exited 0");
+      },
+      ["sh", "-c", '"$@" | cat', "sh"],
+    ));
+
   test("the command learns of a new window size, and what terminal it has", (context) =>
     terminal(
       context,
@@ -148,6 +198,31 @@ while True: signal.pause()
         await job.said("@exited 0");
       },
     ));
+
+  test("Ctrl-\\\\ is the command's to handle", (context) =>
+    terminal(
+      context,
+      python(`
+import signal
+signal.signal(signal.SIGQUIT, lambda *_: os.write(1, b"quit\\n"))
+os.write(1, b"up\\n")
+sys.stdin.readline(); os.write(1, b"still here\\n")
+`),
+      async (job, key) => {
+        await job.said("up");
+        key(KEY.ctrlBackslash);
+        await job.said("quit");
+        key(Buffer.from("\n").toString("hex"));
+        await job.said("still here");
+        await job.said("@exited 0");
+      },
+    ));
+
+  test("what the command made of the terminal is undone at its end, also when it is killed", (context) =>
+    terminal(context, ["sh", "-c", "stty -a | grep -c ' icanon'; stty raw -echo; echo up; kill -9 $$"], async (job) => {
+      await job.said("@exited 137");
+      expect(job.stdout).toMatch(/^@modes same$/m);
+    }));
 
   test("R1, R3: the command cannot type into the terminal, nor open another one of the user's", (context) =>
     terminal(

@@ -13,6 +13,7 @@ if leader == 0:
     def say(text):
         os.write(says_w, ("@" + text + "\n").encode())
 
+    modes = termios.tcgetattr(0)
     job = os.fork()
     if job == 0:
         os.setpgid(0, 0)
@@ -29,6 +30,7 @@ if leader == 0:
             os.tcsetpgrp(0, job)
             os.killpg(job, signal.SIGCONT)
             continue
+        say("modes same" if termios.tcgetattr(0) == modes else "modes changed")
         say("exited %d" % (os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)))
         os._exit(0)
 
@@ -52,7 +54,7 @@ while sources:
             data = b""
         if data == b"":
             sources.remove(source)
-            if source == says_r:
+            if source in (0, says_r):
                 sys.exit(0)
             continue
         if source != 0:
