@@ -111,6 +111,13 @@ test("an operation is explained, for people and for programs", async () => {
     code: 1,
   });
   expect(await sidegate(["explain", "--policy", folder], "[")).toMatchObject({ code: 2 });
+  expect(await sidegate(["explain"], "{}")).toMatchObject({ code: 2 });
+  await sidegate(["build", folder, "-o", `${folder}.tar.gz`]);
+  const internal = { ...GET, http: { ...GET.http, segments: ["internal"] } };
+  expect(await sidegate(["explain", "--bundle", `${folder}.tar.gz`], JSON.stringify(internal))).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/^deny internal_page[\s\S]*example\.rego:11 {2}example\.deny internal_page/),
+  });
 });
 
 test("what an operation says cannot write on the terminal", async () => {

@@ -17,10 +17,25 @@ export function readObserved(event: unknown): Observed | null {
   const { rest, ...facts } = record(op);
   const { would, code } = record(decision);
   return {
-    op: merge(facts, record(rest)) as Readonly<Record<string, unknown>>,
+    op: completed(merge(facts, record(rest)) as Record<string, unknown>),
     verdict,
     code: typeof code === "string" ? code : "",
     wouldDeny: would !== undefined && would !== null,
+  };
+}
+
+/**
+ * A record leaves out what says nothing (no query, no body) or follows from the path; a policy that was not asked at the time may
+ * read it.
+ */
+function completed(op: Record<string, unknown>): Record<string, unknown> {
+  const http = record(op["http"]);
+  const { path } = http;
+  if (typeof path !== "string") return op;
+  const segments = path === "/" || !path.startsWith("/") ? [] : path.slice(1).split("/");
+  return {
+    ...op,
+    http: { segments, query: {}, headers: {}, contentType: null, contentLength: null, truncated: false, ...http },
   };
 }
 

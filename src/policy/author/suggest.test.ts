@@ -186,7 +186,19 @@ test("a record's facts and the rest of it are one operation; other records and e
     decision: { would: { effect: "deny", reasons: [] } },
   };
   expect(readObserved(event)).toEqual({
-    op: { protocol: "http", http: { method: "GET", path: "/a" } },
+    op: {
+      protocol: "http",
+      http: {
+        method: "GET",
+        path: "/a",
+        segments: ["a"],
+        query: {},
+        headers: {},
+        contentType: null,
+        contentLength: null,
+        truncated: false,
+      },
+    },
     verdict: "allow",
     code: "",
     wouldDeny: true,

@@ -3,6 +3,7 @@
  * what must not be suggested (authenticators, what was not understood, what was refused even under observation) is said instead.
  */
 import { stringify } from "yaml";
+import { DENIALS, type DenialCode } from "#contract/denial.ts";
 import { API_VERSION } from "#contract/names.ts";
 import type { Target } from "#contract/target.ts";
 import type { SourceFile } from "../compile/sources.ts";
@@ -50,6 +51,8 @@ export function suggest(observed: Iterable<Observed>, options: SuggestOptions): 
     const host = text(target["host"]);
     const port = typeof target["port"] === "number" ? target["port"] : 0;
     const what = `${host}:${port}`;
+    // What failed on the way is not policy's affair.
+    if (verdict !== "allow" && Object.hasOwn(DENIALS, code) && DENIALS[code as DenialCode].class !== "policy") continue;
     if (verdict !== "allow") note(`${what} was refused also under observation (${code || "no code"})`);
     else if (op["action"] === "credential")
       note(`${what}: an operation on authenticators; only a cluster policy may allow it, by name`);
