@@ -48,7 +48,8 @@ export function decodeRequests(bytes: Buffer): Decoding {
     const headEnd = heads.read(chunk, at);
     if (typeof headEnd === "string") return { messages, end: headEnd };
     if (headEnd < 0) return { messages, end: "more" };
-    const head = requests.read(heads.text);
+    const text = heads.take();
+    const head = requests.read(text);
     if (typeof head === "string") return { messages, end: head };
     const { block } = head;
     if (block.host === null && head.minor === 1) return { messages, end: "host_missing" };
@@ -62,7 +63,7 @@ export function decodeRequests(bytes: Buffer): Decoding {
     const end = body.read(chunk, headEnd, passed);
     messages.push({
       method: head.method,
-      target: head.authority === null ? head.target.raw : (heads.text.split(" ", 2)[1] ?? ""),
+      target: head.authority === null ? head.target.raw : (text.split(" ", 2)[1] ?? ""),
       status: 0,
       chunked: block.chunked,
       length: body.length,
@@ -88,7 +89,7 @@ export function decodeAnswer(bytes: Buffer): Decoding {
     const headEnd = heads.read(chunk, at);
     if (typeof headEnd === "string") return { messages, end: headEnd };
     if (headEnd < 0) return { messages, end: "more" };
-    const head = readAnswerHead(heads.text, "GET", HTTP_LIMITS, null);
+    const head = readAnswerHead(heads.take(), "GET", HTTP_LIMITS, null);
     if (typeof head === "string") return { messages, end: head };
     if (head.status === 101) return { messages, end: "interim" };
     const body: BodyReader =

@@ -14,7 +14,7 @@ import { type BodyReader, chunkedBody, lengthBody, NO_BODY, untilCloseBody } fro
 import type { BodySink } from "./codec/chunked.ts";
 import type { Fault } from "./codec/fault.ts";
 import type { FieldBlock } from "./codec/field-block.ts";
-import { HeadReader } from "./codec/head-reader.ts";
+import { HeadReader, USUAL_HEAD_BYTES } from "./codec/head-reader.ts";
 import type { RequestHead } from "./codec/request-head.ts";
 import type { HttpLimits } from "./limits.ts";
 import { answerHeadText } from "./rewrite.ts";
@@ -94,10 +94,11 @@ export class AnswerRelay implements BodySink {
     const end = heads.read(chunk, at);
     if (typeof end === "string") return end;
     if (end < 0) return chunk.length;
-    const { text, from } = heads;
+    const { from } = heads;
+    const text = heads.take();
     const head = readAnswerHead(text, this.#request.method, limits, fields);
     if (typeof head === "string") return head;
-    this.#reading.fields = head.block;
+    this.#reading.fields = text.length <= USUAL_HEAD_BYTES ? head.block : null;
     if (head.status < 200) return this.#interim(head) ?? end;
     if (this.#request.minor === 0 && head.block.chunked) return "chunked_before_1_1";
     this.head = head;

@@ -2,6 +2,7 @@
 import type { Profile } from "#contract/policy-port.ts";
 import type { Dialect } from "#sidecar/seam/exchange.ts";
 import type { Operation } from "#sidecar/seam/verdict.ts";
+import { USUAL_HEAD_BYTES } from "./codec/head-reader.ts";
 import { READS_ALL, type RequestView } from "./request-view.ts";
 
 interface Made {
@@ -34,7 +35,7 @@ export class Operations {
     const last = this.#last;
     if (last !== null && last.profile === reads && last.view.same(view)) return last.operation;
     const operation = dialect.operation(view, null, reads);
-    this.#last = { view, profile: reads, operation };
+    this.#last = view.size <= USUAL_HEAD_BYTES ? { view, profile: reads, operation } : null;
     return operation;
   }
 }

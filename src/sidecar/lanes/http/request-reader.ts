@@ -38,8 +38,7 @@ export class RequestReader {
   readonly #origin: Origin;
   readonly #heads: HeadReader;
   readonly #requests: RequestHeadReader;
-  /** What `read` found. */
-  request: ReadRequest | null = null;
+  #request: ReadRequest | null = null;
 
   constructor(peer: Peer, limits: HttpLimits) {
     this.#peer = peer;
@@ -67,11 +66,18 @@ export class RequestReader {
     return this.#origin.authority;
   }
 
-  /** Position behind the head, and `request` is there; or -1: all of the chunk was taken and more is needed. */
+  /** What `read` found; given away once. */
+  take(): ReadRequest | null {
+    const request = this.#request;
+    this.#request = null;
+    return request;
+  }
+
+  /** Position behind the head, and there is one to `take`; or -1: all of the chunk was taken and more is needed. */
   read(chunk: Chunk, from: number): number | Fault {
     const end = this.#heads.read(chunk, from);
     if (typeof end === "string" || end < 0) return end;
-    const head = this.#requests.read(this.#heads.text);
+    const head = this.#requests.read(this.#heads.take());
     if (typeof head === "string") return head;
     const named = this.#origin.check(head);
     if (named !== null && named !== "misdirected") return named;
@@ -80,7 +86,7 @@ export class RequestReader {
       const read = chunkedBody(this.#limits, "request").read(chunk, end, NOWHERE);
       if (typeof read === "string") return read;
     }
-    this.request = {
+    this.#request = {
       head,
       view: new RequestView(head, this.#peer),
       body: this.#bodyOf(head),

@@ -34,6 +34,11 @@ export class RequestView implements Head {
     return null;
   }
 
+  /** Bytes of the head. */
+  get size(): number {
+    return this.#head.text.length;
+  }
+
   /** Whether an operation written for the other one is also this one's. */
   same(other: RequestView): boolean {
     return this.target === other.target && this.method === other.method && this.#head.block === other.#head.block;

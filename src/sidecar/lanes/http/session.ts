@@ -253,7 +253,7 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
     const wasPartial = requests.partial;
     const end = requests.read(chunk, from);
     if (typeof end === "string") return this.#malformed(chunk, end);
-    const { request } = requests;
+    const request = requests.take();
     if (end < 0 || request === null) {
       if (!wasPartial && requests.partial) this.#patrol.watch("header");
       return chunk.length;

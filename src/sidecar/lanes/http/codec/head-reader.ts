@@ -15,8 +15,11 @@ export interface HeadLimits {
   readonly firstLineBytes: number;
 }
 
-/** A head of ordinary size is looked for in this many bytes first, so that a body behind it is not made a string. */
-const USUAL = 2_048;
+/**
+ * A head of ordinary size is looked for in this many bytes first, so that a body behind it is not made a string. What is kept of
+ * a head from one message to the next keeps its text alive: only of heads up to this length.
+ */
+export const USUAL_HEAD_BYTES = 4_096;
 const LF = 10;
 const CR = 13;
 
@@ -32,8 +35,7 @@ export class HeadReader {
   #lineSeen = false;
   /** Bytes of an empty line in front of this head. */
   #emptyLine: 0 | 1 | 2 = 0;
-  /** The head, with its empty line, once `read` found it. */
-  text = "";
+  #text = "";
   /** Where in the last chunk the head began; -1 when it came in pieces. */
   from = -1;
 
@@ -45,6 +47,13 @@ export class HeadReader {
   /** Whether a head has begun and not ended. */
   get partial(): boolean {
     return this.#kept !== null;
+  }
+
+  /** The head that `read` found, with its empty line; given away once. */
+  take(): string {
+    const text = this.#text;
+    this.#text = "";
+    return text;
   }
 
   /** Forgets a head that has begun. */
@@ -59,7 +68,7 @@ export class HeadReader {
     const start = this.#beginning === "method" ? this.#skipEmptyLine(chunk, from) : from;
     if (typeof start === "string") return start;
     if (start >= chunk.length) return -1;
-    let length = Math.min(chunk.length - start, USUAL);
+    let length = Math.min(chunk.length - start, USUAL_HEAD_BYTES);
     let text = chunk.latin1(start, start + length);
     let end = text.indexOf("\r\n\r\n");
     if (end < 0 && chunk.length - start > length) {
@@ -75,7 +84,7 @@ export class HeadReader {
       return this.#readOn(kept, chunk, start);
     }
     if (end + 4 > this.#limits.headBytes) return "head_too_long";
-    this.text = end + 4 === length ? text : text.slice(0, end + 4);
+    this.#text = end + 4 === length ? text : text.slice(0, end + 4);
     this.from = start;
     this.#emptyLine = 0;
     return start + end + 4;
@@ -112,7 +121,7 @@ export class HeadReader {
       this.#lineSeen = true;
       at = lf + 1;
       if (bytes[lf - 2] === LF) {
-        this.text = latin1(bytes, at);
+        this.#text = latin1(bytes, at);
         this.from = -1;
         this.#kept = null;
         this.#emptyLine = 0;

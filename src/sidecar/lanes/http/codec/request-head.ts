@@ -13,6 +13,7 @@ import { TOKEN } from "./characters.ts";
 import type { Fault } from "./fault.ts";
 import type { FieldBlock } from "./field-block.ts";
 import { readFields } from "./fields.ts";
+import { USUAL_HEAD_BYTES } from "./head-reader.ts";
 
 export interface RequestHead {
   readonly method: string;
@@ -30,6 +31,8 @@ export interface RequestHead {
 /** No registered method is longer than 17 (UPDATEREDIRECTREF). */
 const METHOD_MAX = 24;
 const SP = 32;
+/** Longer targets are not kept: each of their parts is a string. */
+const TARGET_KEPT = 512;
 
 /** Keeps the last target and the last fields of one connection. */
 export class RequestHeadReader {
@@ -71,7 +74,7 @@ export class RequestHeadReader {
     const end = text.length - 2;
     if (last !== null && last.text.length === end - at && text.slice(at, end) === last.text) return last;
     const block = readFields(text, at, end, "request", this.#limits.fields);
-    if (typeof block !== "string") this.#block = block;
+    if (typeof block !== "string") this.#block = text.length <= USUAL_HEAD_BYTES ? block : null;
     return block;
   }
 
@@ -83,7 +86,7 @@ export class RequestHeadReader {
     if (raw.charCodeAt(0) !== 0x2f) return absoluteForm(method, raw);
     const target = readTarget(raw);
     if (typeof target === "string") return target;
-    this.#target = target;
+    this.#target = raw.length <= TARGET_KEPT ? target : null;
     return { target, authority: null, scheme: null };
   }
 }

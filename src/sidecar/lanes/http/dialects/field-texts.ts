@@ -39,6 +39,7 @@ const NAMES_MAX = 512;
 const NAME_MAX = 64;
 const VALUE_MAX = 256;
 const RECENT_MAX = 16;
+const RECENT_CHARACTERS = 8_192;
 
 interface Known {
   readonly lower: string;
@@ -76,8 +77,10 @@ export class FieldTextWriter {
     const recent = this.#recent;
     for (const made of recent) if (made.fields === fields) return made.texts;
     const texts = this.#write(fields, false);
-    recent[this.#next] = { fields, texts };
-    this.#next = (this.#next + 1) % RECENT_MAX;
+    if (texts.facts.length + texts.detail.length <= RECENT_CHARACTERS) {
+      recent[this.#next] = { fields, texts };
+      this.#next = (this.#next + 1) % RECENT_MAX;
+    }
     return texts;
   }
 
