@@ -30,12 +30,18 @@ describe("what stays writable", () => {
     expect(writableFolders({ ...VIEW, write: ["/home/ann"] }).granted).toEqual(["/home/ann", "/home/ann/project"]);
   });
 
-  test.each(["/", "/proc", "/proc/self", "/sys/fs/cgroup", "/dev", "/dev/pts", "/home"])(
-    "never %s, even if asked for",
-    (folder) => {
-      expect(writableFolders({ ...VIEW, write: [folder] }).granted).toEqual(["/home/ann/project"]);
-    },
-  );
+  test.each([
+    ..."/ /proc /proc/self /sys/fs/cgroup /dev /dev/pts /dev/shm/x /home".split(" "),
+    // Where other programs of the same user keep their sockets; below /tmp a folder may be anyone's project.
+    ..."/tmp /var/tmp /var /run /run/user /run/user/1000 /run/user/1000/project".split(" "),
+  ])("never %s, even if asked for", (folder) => {
+    const { granted, notes } = writableFolders({ ...VIEW, mask: ["/run/user/1000"], write: [folder] });
+    expect([granted, notes.length]).toEqual([["/home/ann/project"], 1]);
+  });
+
+  test("a folder below /tmp", () => {
+    expect(writableFolders({ ...VIEW, cwd: "/tmp/project" }).granted).toEqual(["/tmp/project"]);
+  });
 
   test("parents come before children, so that a child is not covered", () => {
     const { granted } = writableFolders({ ...VIEW, cwd: "/a/b/c", write: ["/a", "/a/b"] });

@@ -40,7 +40,12 @@ export function isWithin(inner: string, outer: string): boolean {
   return inner === outer || outer === "/" || inner.startsWith(`${outer}/`);
 }
 
-/** The folders that stay writable: never the home folder as a whole, nor anything that contains it or a protected path's only name. */
+/** Private and empty inside; the host's hold sockets and files of everything else that this user runs. */
+export const PRIVATE = ["/run", "/var/run", "/tmp", "/var/tmp"] as const;
+/** Kernel file systems: a bind of them would bring back what the namespace has replaced. */
+const KERNEL = ["/proc", "/sys", "/dev"] as const;
+
+/** The folders that stay writable, and why another that was asked for does not. */
 export function writableFolders(view: View): {
   readonly granted: readonly string[];
   readonly notes: readonly string[];
@@ -48,20 +53,22 @@ export function writableFolders(view: View): {
   const granted: string[] = [];
   const notes: string[] = [];
   for (const folder of new Set([view.cwd, ...view.write])) {
-    const asked = view.write.includes(folder);
-    if (folder === "/" || isSystem(folder)) notes.push(`${folder} is not kept: it belongs to the system`);
-    else if (view.home !== null && isWithin(view.home, folder) && !(asked && folder === view.home))
-      notes.push(
-        `${folder} is not kept: it is or contains your home folder (what is written there is gone at the end)`,
-      );
-    else granted.push(folder);
+    const why = whyNot(folder, view);
+    if (why === null) granted.push(folder);
+    else notes.push(`${folder} is not kept after the run: ${why}`);
   }
   return { granted: granted.toSorted(byLength), notes };
 }
 
-/** Kernel file systems: a bind of them would bring back what the namespace has replaced. */
-function isSystem(folder: string): boolean {
-  return ["/proc", "/sys", "/dev"].some((root) => isWithin(folder, root) && !isWithin(folder, "/dev/shm"));
+function whyNot(folder: string, { home, write, mask }: View): string | null {
+  if (folder === "/" || KERNEL.some((root) => isWithin(folder, root))) return "it belongs to the system";
+  if (
+    [...PRIVATE, ...mask].some((at) => isWithin(at, folder)) ||
+    ["/run", "/var/run", ...mask].some((at) => isWithin(folder, at))
+  )
+    return "other programs keep their sockets there";
+  if (home === null || !isWithin(home, folder) || (folder === home && write.includes(home))) return null;
+  return "it is or contains your home folder";
 }
 
 /** Folders between a writable root and a protected path: renaming one would move the protection away from its name. */

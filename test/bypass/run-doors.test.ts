@@ -55,6 +55,24 @@ for path in ${JSON.stringify(paths)}:
   except OSError as e: out(errno.errorcode[e.errno])
 `);
 
+describe.each(["root", "root without user namespaces"] as const)("as %s", (who) => {
+  test("R1, R4: nor by another name that the machine has for the same folder", (context) =>
+    scene(context, who, async (places) => {
+      // A bind mount of the home folder, in a mount namespace of the driver's own.
+      const script = `mount --bind ${places.home} /mnt && exec "$@"`;
+      const run = await ran(
+        who,
+        python(`
+out(os.path.exists("/mnt/.local/state/sidegate/audit.db"))
+try: open("/mnt/policies/main.rego", "a"); out("written")
+except OSError as e: out("refused")
+`),
+        { places, under: ["unshare", "--mount", "--", "sh", "-c", script, "sh"], view: () => ({ write: ["/mnt"] }) },
+      );
+      expect(answers(run)).toEqual([false, "refused"]);
+    }));
+});
+
 describe.each(WHO)("as %s", (who) => {
   test("R1: the record and the approval socket are not there", (context) =>
     scene(context, who, async (places) => {
@@ -361,6 +379,14 @@ out(open(${JSON.stringify(inside)} + "/main.rego").read())
       const { writable, notes } = await run.next("furnished");
       expect(writable).toEqual([]);
       expect(notes?.join()).toContain("home folder");
+    }));
+
+  test("R4: a folder in which other programs keep their sockets is not kept because the command was started in it", (context) =>
+    scene(context, who, async (places) => {
+      const run = await ran(who, ["sh", "-c", "ls -A /tmp"], { places, view: () => ({ cwd: "/tmp" }) });
+      expect(run.stdout).toBe(`${path.basename(places.base)}\n`);
+      const { writable, notes } = await run.next("furnished");
+      expect([writable, notes?.join()]).toEqual([[], expect.stringContaining("/tmp is not kept")]);
     }));
 
   test("R4: elsewhere nothing of the host is written: not the system, not another's folder", (context) =>
