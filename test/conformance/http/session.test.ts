@@ -125,7 +125,7 @@ describe("H1 and H2: nothing before the verdict", () => {
 
 describe("what is not carried", () => {
   test.each([
-    ["H3: TRACE", `TRACE / HTTP/1.1\r\n${HOST}\r\n`, true],
+    ["TRACE", `TRACE / HTTP/1.1\r\n${HOST}\r\n`, true],
     ["CONNECT", `CONNECT billing.test:80 HTTP/1.1\r\n${HOST}\r\n`, false],
     ["CONNECT to elsewhere", "CONNECT evil.test:443 HTTP/1.1\r\nHost: evil.test:443\r\n\r\n", false],
     ["Upgrade", `GET / HTTP/1.1\r\n${HOST}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`, false],
@@ -137,6 +137,13 @@ describe("what is not carried", () => {
     expect(b.judge.refused.map((r) => r.code)).toEqual(["method_unsupported"]);
     expect(b.judge.refused[0]?.operation?.protocol).toBe("http");
     expect(b.agent.endedByLane).toBe(!goesOn);
+  });
+
+  test("H3: TRACE, which would answer with what it got, reaches nobody", () => {
+    const b = bench();
+    b.say(`TRACE / HTTP/1.1\r\n${HOST}Max-Forwards: 0\r\nAuthorization: x\r\n\r\n`);
+    expect([b.upstreams.length, b.judge.asked.length]).toEqual([0, 0]);
+    expect(b.agent.text).not.toContain("Max-Forwards");
   });
 
   test("an offer of h2c is dropped, and the request goes on in HTTP/1.1", () => {
