@@ -2,7 +2,7 @@ import { loadPolicy } from "@open-policy-agent/opa-wasm";
 import { beforeAll, expect, test } from "vitest";
 import { compileTexts, OPA_TIMEOUT_MS, operation } from "../../test/support/policy-texts.ts";
 import { createEvaluator, EVALUATOR_LIMITS, type Evaluator, type EvaluatorLimits } from "./evaluator.ts";
-import { WasmError } from "./fuel.ts";
+import { WasmError } from "./wasm-binary.ts";
 
 let wasm: Uint8Array;
 const DATA = JSON.stringify({ sidegate: { targets: {}, data: { work: { big: "x".repeat(100) } }, pod: {} } });

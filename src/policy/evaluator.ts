@@ -5,8 +5,9 @@
  * stack pointer and free lists where they were, and a hundred traps later nothing would work. The next evaluation gets a fresh one.
  * Interface: OPA WASM ABI 1.2 and later (`opa_eval`), openpolicyagent.org/docs/wasm.
  */
-import { FUEL_EXPORT, meter, WasmError } from "./fuel.ts";
+import { FUEL_EXPORT, meter } from "./fuel.ts";
 import { ENTRYPOINT } from "./manifest.ts";
+import { WasmError } from "./wasm-binary.ts";
 import { engine, type WasmMemory, type WasmModule } from "./wasm-engine.ts";
 
 export interface EvaluatorLimits {

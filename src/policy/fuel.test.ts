@@ -1,7 +1,8 @@
 import * as fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
 import { compileTexts, OPA_TIMEOUT_MS } from "../../test/support/policy-texts.ts";
-import { FUEL_EXPORT, meter, WasmError } from "./fuel.ts";
+import { FUEL_EXPORT, meter } from "./fuel.ts";
+import { WasmError } from "./wasm-binary.ts";
 import { engine } from "./wasm-engine.ts";
 
 let wasm: Uint8Array;
@@ -55,6 +56,11 @@ test("E2: a loop without an end stops when its fuel is gone, by count", () => {
 test("E2: a recursion without an end stops too", () => {
   const endless = moduleOf({ code: code(0x10, 0, 0x0b) }); // call 0
   expect(run(endless, 1_000)).toEqual({ left: 0, trapped: true });
+});
+
+test("E2: a module that refills the counter by its index is refused", () => {
+  const refill = code(0x03, 0x40, 0x41, 0xff, 0xff, 0x03, 0x24, 1, 0x0c, 0, 0x0b, 0x0b); // loop i32.const global.set 1 br 0
+  expect(() => meter(moduleOf({ code: refill }))).toThrow("a global that the module does not have");
 });
 
 test("one call costs one", () => {

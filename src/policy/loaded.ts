@@ -9,11 +9,12 @@ import { Lru } from "#core/lru.ts";
 import type { OpenBundle } from "./bundle.ts";
 import { CACHE_LIMITS, type CacheLimits, createDecisionCache, type DecisionCache } from "./cache.ts";
 import { createEvaluator, EVALUATOR_LIMITS, type Evaluator, type EvaluatorLimits } from "./evaluator.ts";
-import { WasmError } from "./fuel.ts";
+import { faultDecision } from "./outcome.ts";
 import { createProfile } from "./profile.ts";
-import { faultDecision, readDecision } from "./reading.ts";
+import { readDecision } from "./reading.ts";
 import type { BundleFault } from "./refusal.ts";
 import { readTargets } from "./targets.ts";
+import { WasmError } from "./wasm-binary.ts";
 
 export interface LoadOptions {
   /** `data.sidegate.pod`: what never changes for this workload. */

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { Settings } from "#contract/policy-port.ts";
-import { faultDecision, readDecision } from "./reading.ts";
+import { faultDecision } from "./outcome.ts";
+import { readDecision } from "./reading.ts";
 
 const ENFORCE: Settings = { mode: "enforce", denialDetail: "full" };
 const OBSERVE: Settings = { mode: "observe", denialDetail: "full" };

@@ -4,7 +4,8 @@
  */
 import { createEvaluator } from "../evaluator.ts";
 import { libraryParts } from "../library-bundle.ts";
-import { faultDecision, readDecision } from "../reading.ts";
+import { faultDecision } from "../outcome.ts";
+import { readDecision } from "../reading.ts";
 import type { Explained } from "./explain.ts";
 
 /** The archive is the user's own file: it is read, not verified. Throws where it is damaged. */

@@ -5,8 +5,8 @@
 import { ACTIONS } from "#contract/operation.ts";
 import type { BundleParts } from "../assemble.ts";
 import { createEvaluator } from "../evaluator.ts";
-import { WasmError } from "../fuel.ts";
 import { readDecision } from "../reading.ts";
+import { WasmError } from "../wasm-binary.ts";
 import type { Problem } from "./problem.ts";
 import { runOpa } from "./run-opa.ts";
 

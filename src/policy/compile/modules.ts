@@ -6,6 +6,7 @@
  * it is a problem.
  */
 import type { RuleLocation } from "../manifest.ts";
+import { checkDataRefs } from "./data-refs.ts";
 import type { Problem } from "./problem.ts";
 import { runOpa } from "./run-opa.ts";
 import { POLICY_NAME, type SourceFile } from "./sources.ts";
@@ -87,7 +88,7 @@ export async function readModules(
     if (before !== undefined)
       problems.push({ file, line: 0, message: `package sidegate.policy.${policy} is already in ${before}` });
     names.set(policy, file);
-    problems.push(...checkRefs(ast, file, policy));
+    problems.push(...checkDataRefs(ast, file, policy));
     modules.push(readRules(ast, file, policy, problems));
   }
   return { modules, problems };
@@ -177,46 +178,4 @@ function literalCode(key: Term | undefined): string | null {
   for (const [name, value] of key.value as [Term, Term][])
     if (name.value === "code" && value.type === "string") return String(value.value);
   return null;
-}
-
-/** Every reference into `data` must be spelt out, to something that this policy may read. */
-function checkRefs(ast: Ast, file: string, policy: string): Problem[] {
-  const problems: Problem[] = [];
-  const { package: _own, ...rest } = ast as Ast & Record<string, unknown>;
-  walk(rest, 0);
-  return problems;
-
-  function walk(node: unknown, line: number): void {
-    if (Array.isArray(node)) {
-      for (const item of node) walk(item, line);
-      return;
-    }
-    if (typeof node !== "object" || node === null) return;
-    const term = node as Term;
-    const row = term.location?.row ?? line;
-    if (term.type === "ref" && Array.isArray(term.value)) check(term.value as Term[], row);
-    else if (term.type === "var" && term.value === "data")
-      problems.push({ file, line: row, message: "`data` alone reads every policy" });
-    for (const [key, value] of Object.entries(node)) {
-      // The head of a ref was looked at as a whole.
-      if (key === "value" && term.type === "ref" && Array.isArray(value))
-        for (const item of value.slice(1)) walk(item, row);
-      else walk(value, row);
-    }
-  }
-
-  function check(ref: readonly Term[], line: number): void {
-    const [head, ...path] = ref;
-    if (head?.type !== "var" || head.value !== "data") return;
-    const [root, kind, name] = path.map((term) => (term.type === "string" ? term.value : null));
-    const readable =
-      root === "sidegate" &&
-      (kind === "targets" || kind === "pod" || ((kind === "data" || kind === "policy") && name === policy));
-    if (!readable)
-      problems.push({
-        file,
-        line,
-        message: `${path.length === 0 ? "`data`" : `data.${path.map((term) => String(term.value)).join(".")}`} may not be read here: a policy reads data.sidegate.data.${policy}, data.sidegate.targets and data.sidegate.pod`,
-      });
-  }
 }
