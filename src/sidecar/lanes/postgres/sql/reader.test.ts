@@ -1,0 +1,100 @@
+import { beforeAll, describe, expect, test } from "vitest";
+import { readParserFile } from "./parser-file.ts";
+import { createSqlReader } from "./reader.ts";
+import type { Statement } from "./reading.ts";
+
+const reader = createSqlReader({ parserFile: readParserFile });
+beforeAll(() => reader.load());
+
+function one(text: string): Statement {
+  const { statements } = reader.read(text);
+  expect(statements, text).toHaveLength(1);
+  return statements[0]!;
+}
+
+describe("what a statement touches", () => {
+  test("a read names its tables, columns, conditions and limit", () => {
+    const s = one("SELECT id, u.ssn AS s FROM crm.users u WHERE lower(email) = 'x' ORDER BY 1 LIMIT 5");
+    expect(s).toMatchObject({ kind: "select", action: "read", where: true, limit: 5, complete: true, doubts: [] });
+    expect(s.tables).toEqual([{ schema: "crm", name: "users", access: "read" }]);
+    expect(s.functions).toEqual(["lower"]);
+    expect([...s.columns].sort()).toEqual(["email", "id", "ssn"]);
+    expect([...s.conditionColumns].sort()).toEqual(["email", "id"]);
+    expect(s.output).toEqual([
+      { name: "id", reference: { table: null, column: "id" }, star: false },
+      { name: "s", reference: { table: "u", column: "ssn" }, star: false },
+    ]);
+  });
+
+  test("a write hidden in WITH is a write", () => {
+    const s = one("WITH gone AS (DELETE FROM t RETURNING *) SELECT * FROM gone WHERE true");
+    expect(s).toMatchObject({ kind: "select", action: "write", where: false });
+    expect(s.tables).toEqual([{ schema: "", name: "t", access: "write" }]);
+  });
+
+  test("a name of WITH hides a table only where PostgreSQL looks for it first", () => {
+    expect(one("WITH users AS (SELECT 1) SELECT * FROM users").tables).toEqual([]);
+    expect(one("WITH users AS (SELECT * FROM users) SELECT * FROM users").tables).toHaveLength(1);
+    expect(one("SELECT (WITH users AS (SELECT 1) SELECT 1 FROM users) FROM users").tables).toHaveLength(1);
+    expect(one("WITH users AS (SELECT 1) SELECT * FROM public.users").tables).toHaveLength(1);
+    expect(one("WITH RECURSIVE users AS (SELECT 1 UNION ALL SELECT * FROM users) TABLE users").tables).toEqual([]);
+    expect(one("WITH a AS (SELECT * FROM b), b AS (SELECT 1) SELECT * FROM a").tables).toHaveLength(1);
+  });
+
+  test("a function that is not known makes the statement incomplete, wherever it stands", () => {
+    for (const text of [
+      "SELECT evil()",
+      "SELECT 1 FROM evil()",
+      "SELECT 1 WHERE evil()",
+      "SELECT 1 ORDER BY evil()",
+      "SELECT count(*) FILTER (WHERE evil()) FROM t",
+      "SELECT rank() OVER (ORDER BY evil()) FROM t",
+      "SELECT 1 FROM a JOIN b ON evil()",
+      "SELECT 1 LIMIT evil()",
+      "VALUES (evil())",
+      "SELECT ARRAY[evil()]",
+      "SELECT (ARRAY[1])[evil()]",
+      "SELECT CASE WHEN evil() THEN 1 END",
+      "SELECT 1 GROUP BY ROLLUP(evil())",
+      "SELECT 1 FROM LATERAL (SELECT evil()) x",
+      "INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET a = evil()",
+      "UPDATE t SET a = 1 RETURNING evil()",
+      "COPY (SELECT evil()) TO STDOUT",
+      "DECLARE c CURSOR FOR SELECT evil()",
+      "EXPLAIN SELECT evil()",
+      "CREATE INDEX ON t (evil(a))",
+    ]) {
+      expect(one(text), text).toMatchObject({ complete: false });
+      expect(one(text).functions, text).toContain("evil");
+    }
+  });
+
+  test("an operator, a cast or a collation of somebody's own is a doubt", () => {
+    expect(one("SELECT 1 OPERATOR(public.=) 2").complete).toBe(false);
+    expect(one("SELECT a <=> b FROM t").complete).toBe(false);
+    expect(one("SELECT 'x'::public.bad").complete).toBe(false);
+    expect(one("SELECT CAST('x' AS bad[])").complete).toBe(false);
+    expect(one("SELECT 1 OPERATOR(pg_catalog.=) '2'::pg_catalog.int4").complete).toBe(true);
+  });
+});
+
+describe("what cannot be read", () => {
+  test.each([
+    ["a text that does not parse", "SELECT FROM WHERE"],
+    ["a NUL", "SELECT 1\u0000; DROP TABLE t"],
+    ["half a surrogate", "SELECT '\ud800'"],
+    ["what may be a lost byte", "SELECT '\ufffd'"],
+    ["a vertical tab", "SELECT\v1"],
+    ["256 KiB and a byte", `SELECT '${"x".repeat(256 * 1024)}'`],
+    ["deep nesting", `SELECT ${"(SELECT ".repeat(9000)}1${")".repeat(9000)}`],
+    ["a chain that is too long", `SELECT ${"1+".repeat(5000)}1`],
+  ])("%s is not complete", (_, text) => {
+    expect(reader.read(text)).toMatchObject({ complete: false });
+    expect(reader.read("SELECT 1")).toMatchObject({ complete: true });
+  });
+
+  test("nothing at all is complete and has no statements", () => {
+    expect(reader.read("")).toEqual({ statements: [], complete: true, doubts: [] });
+    expect(reader.read("-- only a comment")).toEqual({ statements: [], complete: true, doubts: [] });
+  });
+});

@@ -1,0 +1,93 @@
+/**
+ * What a setting does when it is changed. Harmless: a list. Decides who the session is: `credential`. Changes how the server reads a
+ * text: the statement is not complete, unless the value is the one that is pinned anyway. Not in the list: not complete.
+ */
+import type { Findings } from "./findings.ts";
+
+const HARMLESS = new Set([
+  "application_name",
+  "datestyle",
+  "intervalstyle",
+  "timezone",
+  "extra_float_digits",
+  "bytea_output",
+  "client_min_messages",
+  "statement_timeout",
+  "lock_timeout",
+  "idle_in_transaction_session_timeout",
+  "idle_session_timeout",
+  "transaction_timeout",
+  "xmloption",
+  "work_mem",
+  "jit",
+  "random_page_cost",
+  "seq_page_cost",
+  "cursor_tuple_fraction",
+  "plan_cache_mode",
+  "geqo",
+  "default_statistics_target",
+  "from_collapse_limit",
+  "join_collapse_limit",
+  "constraint_exclusion",
+  "max_parallel_workers_per_gather",
+  "effective_cache_size",
+  "default_transaction_isolation",
+  "default_transaction_deferrable",
+  "transaction_isolation",
+  "transaction_deferrable",
+  "lc_messages",
+]);
+const PLANNER = /^enable_[a-z_]+$/;
+const IDENTITY = new Set(["role", "session_authorization", "is_superuser"]);
+/** Whether the transaction may write; `on` is harmless. */
+const READ_ONLY = new Set(["transaction_read_only", "default_transaction_read_only"]);
+
+/** The values that the sidecar pins at startup; PostgreSQL takes encoding names without regard to case, `-` and `_`. */
+const LEXING: ReadonlyMap<string, (value: string) => boolean> = new Map([
+  ["standard_conforming_strings", isOn],
+  ["backslash_quote", (v) => v.toLowerCase() === "safe_encoding"],
+  ["client_encoding", (v) => /^(utf_?-?8|unicode)$/i.test(v)],
+  ["escape_string_warning", isOn],
+]);
+
+function isOn(value: string): boolean {
+  return /^(on|true|yes|1|tru|tr|t|ye|y)$/i.test(value);
+}
+
+/** `value` null: reset, default, or a value that the text does not show. */
+export function noteSetting(found: Findings, name: string, value: string | null): void {
+  const key = name.toLowerCase();
+  if (HARMLESS.has(key) || PLANNER.test(key)) return;
+  if (key === "search_path") return noteSearchPath(found, value);
+  if (IDENTITY.has(key)) {
+    found.act("credential");
+    return;
+  }
+  if (READ_ONLY.has(key)) {
+    if (value === null || !isOn(value)) found.act("write");
+    return;
+  }
+  const pinned = LEXING.get(key);
+  if (pinned !== undefined) {
+    if (value !== null && pinned(value)) return;
+    found.act("admin");
+    return found.doubt(`${key} changes how the server reads a text`);
+  }
+  found.act(key.includes(".") ? "write" : "admin");
+  found.doubt(`setting ${key} is not known to be harmless`);
+}
+
+/** pg_catalog is searched first where it is not named; named, it may come after somebody's look-alikes. pg_temp is everybody's own. */
+function noteSearchPath(found: Findings, value: string | null): void {
+  if (value === null) return;
+  const schemas = value.split(",").map((s) =>
+    s
+      .trim()
+      .replace(/^"(.*)"$/, "$1")
+      .toLowerCase(),
+  );
+  const catalogue = schemas.indexOf("pg_catalog");
+  const temporary = schemas.findIndex((s) => s.startsWith("pg_temp"));
+  if (catalogue > 0 || (temporary !== -1 && temporary !== schemas.length - 1))
+    found.doubt("search_path puts other schemas before pg_catalog");
+}
