@@ -5,6 +5,7 @@
 import { globSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { build } from "esbuild";
+import { BUNDLE_OPTIONS } from "./bundle-options.ts";
 
 const OUT = "dist";
 const entries: Record<string, string> = { sidegate: "cmd/sidegate/main.ts" };
@@ -16,17 +17,8 @@ for (const [name, entry] of Object.entries(entries)) {
   const result = await build({
     entryPoints: [entry],
     outfile: `${OUT}/${name}.js`,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    target: "node26",
-    minifySyntax: true,
-    minifyWhitespace: true,
-    legalComments: "none",
+    ...BUNDLE_OPTIONS,
     metafile: true,
-    logLevel: "warning",
-    // CommonJS packages inside an ES module ask for these.
-    banner: { js: 'import{createRequire as $r}from"node:module";const require=$r(import.meta.url);' },
   });
   writeFileSync(`${OUT}/${name}.meta.json`, JSON.stringify(result.metafile));
   const bytes = Object.values(result.metafile.outputs).reduce((sum, o) => sum + o.bytes, 0);
