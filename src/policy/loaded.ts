@@ -29,7 +29,8 @@ export interface LoadOptions {
 /** Distinct results are few; reading one costs more than finding it again. */
 const READ_ENTRIES = 256;
 const MAX_READ_CHARS = 2_048;
-const WARM_UPS = 200;
+/** The first evaluation costs a hundred times what a warm one does; after a few dozen the engine has compiled what it will use. */
+const WARM_UPS = 64;
 
 export function loadPolicy(bundle: OpenBundle, options: LoadOptions): LoadedPolicy | BundleFault {
   const { manifest, claims } = bundle;

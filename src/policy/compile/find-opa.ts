@@ -54,7 +54,7 @@ export async function findOpa(search: OpaSearch): Promise<string> {
   await mkdir(search.cacheDir, { recursive: true });
   if ((await build(search, cached, tried)) || (await download(search, cached, tried))) return cached;
   throw new OpaMissing(
-    `opa ${OPA_VERSION} is needed. Tried: ${tried.join("; ")}. Set SIDEGATE_OPA to one, or install Go`,
+    `opa ${OPA_VERSION} is needed. Tried: ${tried.join("; ")}. Set SIDEGATE_OPA to one${search.toolsDir === null ? "" : ", or install Go"}`,
   );
 }
 
