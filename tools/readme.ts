@@ -4,7 +4,10 @@ import { CAPABILITIES } from "#contract/capabilities.ts";
 
 export function capabilityTable(): string {
   const mark = (has: boolean): string => (has ? "yes" : "no");
-  const rows = CAPABILITIES.map((c) => `| ${c.protocol} | ${c.carried} | ${c.understands} | ${mark(c.hold)} | ${mark(c.mask)} | ${mark(c.credential)} |`);
+  const rows = CAPABILITIES.map(
+    (c) =>
+      `| ${c.protocol} | ${c.carried} | ${c.understands} | ${mark(c.hold)} | ${mark(c.mask)} | ${mark(c.credential)} |`,
+  );
   return ["| protocol | | what is read | hold | mask | credential |", "|---|---|---|---|---|---|", ...rows].join("\n");
 }
 
@@ -14,4 +17,5 @@ export function replaceBetween(text: string, name: string, content: string): str
   return text.replace(begin, (_, first: string, last: string) => `${first}${content}\n${last}`);
 }
 
-if (import.meta.main) writeFileSync("README.md", replaceBetween(readFileSync("README.md", "utf8"), "capabilities", capabilityTable()));
+if (import.meta.main)
+  writeFileSync("README.md", replaceBetween(readFileSync("README.md", "utf8"), "capabilities", capabilityTable()));

@@ -124,8 +124,8 @@ function libraryFolder(): string | null {
 
 /** The library as it was compiled for the package; a clone compiles it with `opa`. */
 function prebuilt(): Prebuilt | null {
-  const file = fileURLToPath(new URL(bundled() ? "./library.tar.gz" : "../../dist/library.tar.gz", import.meta.url));
-  if (!existsSync(file)) return null;
+  const file = fileURLToPath(new URL("./library.tar.gz", import.meta.url));
+  if (!bundled() || !existsSync(file)) return null;
   return { parts: libraryParts(readFileSync(file)) };
 }
 
