@@ -23,8 +23,8 @@ export interface GatewayPlan {
   /** Instead of the flags that we ship. */
   readonly flags?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** Whether the sidecar gets a core for itself. */
-  readonly pinned?: boolean;
+  /** The sidecar's own binary instead of ours. */
+  readonly node?: string;
 }
 
 export interface Gateway extends Started {
@@ -74,7 +74,7 @@ export async function startGateway(plan: GatewayPlan): Promise<Gateway> {
   const sidecar = start({
     core: CORE.proxy,
     cwd: folder,
-    command: [process.execPath, ...(plan.flags ?? FLAGS), plan.bundles.sidecar],
+    command: [plan.node ?? process.execPath, ...(plan.flags ?? FLAGS), plan.bundles.sidecar],
     env: {
       PATH: "/usr/bin:/bin",
       [PROXY_ENV.cluster]: "bench",

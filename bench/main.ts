@@ -6,14 +6,17 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
+import { bulk } from "./parts/bulk.ts";
+import { footprint } from "./parts/footprint.ts";
 import { http } from "./parts/http.ts";
+import { policy } from "./parts/policy.ts";
 import { profile } from "./parts/profile.ts";
 import { killAll } from "./process.ts";
 import { print, type Report } from "./report.ts";
 import type { RoundsPlan } from "./rounds.ts";
 
 const PARTS: Readonly<Record<string, (folder: string, plan: RoundsPlan, words: readonly string[]) => Promise<Report>>> =
-  { http, profile };
+  { http, bulk, policy, footprint, profile };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -45,6 +45,7 @@ function forLoad(sources: PolicySources, upstream: number): PolicySources {
     ...sources,
     data: new Map([
       ...sources.data,
+      ["targets", { opaque: ["bulk"] }],
       ["gateway", { ...gateway, plaintext_ok: { ...gateway.plaintext_ok, [HTTP_HOST]: true, [BULK_HOST]: true } }],
     ]),
     targets: [

@@ -14,6 +14,18 @@ export interface Report {
   readonly goals: Readonly<Record<string, string>>;
 }
 
+/** A report of a part that cannot be run here. */
+export function missing(
+  part: string,
+  ratios: readonly string[],
+  tools: Readonly<Record<string, string | null>>,
+): Report {
+  const names = Object.keys(tools).filter((name) => tools[name] === null);
+  const notes = [`not installed: ${names.join(", ")}`];
+  const none = Object.fromEntries(ratios.map((name) => [name, null]));
+  return { part, ratios: none, goals: {}, raw: { missing: names }, rows: [], notes };
+}
+
 export function print(report: Report, json: boolean): void {
   console.log(`${report.part}: ${cpus()[0]?.model ?? "?"}, ${cpus().length} cores, Node ${process.versions.node}\n`);
   if (report.rows.length > 0) {

@@ -9,7 +9,7 @@ import { load, loadScript } from "../load.ts";
 import { compileBenchPolicy, HTTP_HOST, PORT, sign } from "../policy-bundle.ts";
 import { installed, type Started } from "../process.ts";
 import { compareRecords } from "../records.ts";
-import type { Report } from "../report.ts";
+import { missing, type Report } from "../report.ts";
 import { type Candidate, interleaved, type RoundsPlan, ratio } from "../rounds.ts";
 import { startUpstream, type Upstream } from "../upstream.ts";
 
@@ -44,6 +44,10 @@ end
 
 const CACHED = "sidegate, policy and audit, decisions cached";
 const UNCACHED = "sidegate, policy and audit, each decided anew";
+const GOALS = {
+  http1_policy_audit_vs_haproxy_httplog: "≥ 1.2",
+  http1_policy_audit_nocache_vs_haproxy_httplog: "≥ 0.75",
+};
 const PEER = "haproxy httplog to syslog";
 const PEER_DISTINCT = "haproxy httplog to syslog, requests with ids";
 const PEERS = [
@@ -61,7 +65,7 @@ export async function http(folder: string, plan: RoundsPlan): Promise<Report> {
     python: installed("python3"),
   };
   const notes: string[] = [];
-  if (tools.wrk === null || tools.nginx === null) return missing(tools);
+  if (tools.wrk === null || tools.nginx === null) return missing("http", Object.keys(GOALS), tools);
   const upstream = await startUpstream(tools.nginx, folder);
   const started: Started[] = [];
   try {
@@ -112,10 +116,7 @@ export async function http(folder: string, plan: RoundsPlan): Promise<Report> {
         http1_policy_audit_vs_haproxy_httplog: ratio(figures, PEER, CACHED),
         http1_policy_audit_nocache_vs_haproxy_httplog: ratio(figures, PEER_DISTINCT, UNCACHED),
       },
-      goals: {
-        http1_policy_audit_vs_haproxy_httplog: "≥ 1.2",
-        http1_policy_audit_nocache_vs_haproxy_httplog: "≥ 0.75",
-      },
+      goals: GOALS,
       raw: { plan, connections: CONNECTIONS, sent, recorded, figures: Object.fromEntries(figures) },
       rows: [...figures.values()],
       notes,
@@ -136,16 +137,4 @@ async function gatewayFor(folder: string, upstream: Upstream): Promise<Gateway> 
     policy: sign(await compileBenchPolicy(upstream.port)),
     host: HTTP_HOST,
   });
-}
-
-function missing(tools: Readonly<Record<string, string | null>>): Report {
-  const names = Object.keys(tools).filter((name) => tools[name] === null);
-  return {
-    part: "http",
-    ratios: { http1_policy_audit_vs_haproxy_httplog: null, http1_policy_audit_nocache_vs_haproxy_httplog: null },
-    goals: {},
-    raw: { missing: names },
-    rows: [],
-    notes: [`not installed: ${names.join(", ")}`],
-  };
 }
