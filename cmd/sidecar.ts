@@ -3,6 +3,7 @@
  */
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import type { CredentialSource } from "#contract/credential.ts";
 import { ADMIN_PORT, PATHS } from "#contract/names.ts";
 import type { BundleSource } from "#contract/policy-port.ts";
 import { VERSION } from "#contract/version.ts";
@@ -22,6 +23,7 @@ import { createReadiness } from "#process/readiness.ts";
 import { register, SIDECAR_METRICS } from "#process/sidecar-metrics.ts";
 import { startSidecar } from "#sidecar/compose.ts";
 import { readSidecarConfig } from "#sidecar/config.ts";
+import { createChannelSource, createEmptySource } from "#sidecar/credentials/channel-source.ts";
 import { decisionLine } from "#sidecar/decision-line.ts";
 import { fillSidecarMetrics } from "#sidecar/gauges.ts";
 import { hostsOf } from "#sidecar/hosts-file.ts";
@@ -64,6 +66,7 @@ const sidecar = await startSidecar(config, {
   version: VERSION,
   originalDestination: originalDestination(),
   bundles: await bundleSource(),
+  credentials: credentialSource(),
   token: config.collector.startsWith("unix:") ? null : () => readFile(PATHS.token, "utf8"),
   hosts: config.hosts === "" ? new Map() : hostsOf(readFileSync(config.hosts, "utf8")),
   nameservers: config.resolvers.flatMap((text) => nameserver(text)),
@@ -135,4 +138,16 @@ async function bundleSource(): Promise<BundleSource> {
   if (!config.bundle.startsWith("https://")) return createFileBundleSource(config.bundle);
   const { createHttpBundleSource } = await import("#policy/source/http.ts");
   return createHttpBundleSource({ url: config.bundle, token: () => readFile(PATHS.token, "utf8") });
+}
+
+/** A parent that opened a channel has the credentials (`sidegate run`). */
+function credentialSource(): CredentialSource {
+  if (process.send === undefined) return createEmptySource();
+  return createChannelSource({
+    send: (message) => {
+      if (process.connected) process.send?.(message);
+      return process.connected;
+    },
+    listen: (then) => process.on("message", then),
+  });
 }

@@ -7,6 +7,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Target } from "#contract/target.ts";
+import { defaultCredentials } from "#local/credentials.ts";
 import type { Prebuilt } from "#local/policy.ts";
 import { type RunPlan, run, writeReport } from "#local/run.ts";
 import type { Style } from "#local/terminal.ts";
@@ -19,6 +20,7 @@ interface RunOptions {
   readonly allow: readonly Target[];
   readonly observe?: boolean;
   readonly write: readonly string[];
+  readonly credentials?: string;
   readonly report?: string;
   readonly failOn?: "deny";
   readonly quiet?: boolean;
@@ -39,6 +41,7 @@ export function registerRun(program: Command): void {
       (value: string, before: readonly string[]) => [...before, value],
       [],
     )
+    .option("--credentials <file>", "where credentials come from (default: credentials.yaml in the policy folder)")
     .option("--report <file>", "write a JSON report at the end")
     .addOption(new Option("--fail-on <what>", "exit with 3 when something was denied").choices(["deny"]))
     .option("--quiet", "show no decisions")
@@ -82,6 +85,10 @@ function planOf(argv: readonly string[], options: RunOptions): RunPlan {
     gid: process.getgid?.() ?? 0,
     base: path.join(env["XDG_STATE_HOME"] ?? path.join(os.homedir(), ".local", "state"), "sidegate"),
     write: options.write.map((folder) => realpathSync(folder)),
+    credentials:
+      options.credentials === undefined
+        ? defaultCredentials(options.policy === undefined ? null : realpathSync(options.policy))
+        : realpathSync(options.credentials),
     style,
     say,
     now: Date.now,

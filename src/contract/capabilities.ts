@@ -21,7 +21,7 @@ export const CAPABILITIES: readonly Capability[] = [
     understands: "HTTP/1.1 over TCP and TLS: method, host, path, query, header fields",
     hold: false,
     mask: false,
-    credential: false,
+    credential: true,
   },
   {
     protocol: "tls",

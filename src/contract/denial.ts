@@ -39,6 +39,28 @@ export const DENIALS = {
     "The policy asks for something that this protocol cannot carry out.",
     "Report it to the policy's author.",
   ),
+  credential_forbidden: policy(
+    "The policy names a credential that may not be used here.",
+    "Report it to the policy's author; `sidegate why` shows the reason.",
+  ),
+  credential_unknown: policy(
+    "The policy names a credential that nobody has configured.",
+    "Report it to whoever configures the gateway's credentials.",
+  ),
+  credential_unavailable: {
+    class: "outage",
+    retryable: true,
+    message: "The credential for this operation could not be had in time.",
+    advice: "Try again later.",
+  },
+  foreign_credential: policy(
+    "The gateway puts the credential for this target in; another one was sent along.",
+    "Send no credential, or the placeholder that stands for this target's.",
+  ),
+  placeholder_misplaced: policy(
+    "A placeholder for a credential was sent where it does not belong.",
+    "Send it only to the target whose credential it stands for, in the field where that one goes.",
+  ),
   approval_unavailable: policy(
     "This operation needs a person's approval, and nobody can give one here.",
     "Ask the policy's author.",

@@ -83,7 +83,18 @@ export const TargetSpec = Type.Object(
         strict,
       ),
     ),
-    credential: Type.Optional(Type.String({ description: "Name of the credential that a policy may put in here." })),
+    credential: Type.Optional(
+      Type.String({
+        pattern: "^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$",
+        description: "Name of the one credential that a policy may put in here.",
+      }),
+    ),
+    insecureCredential: Type.Optional(
+      Type.Boolean({
+        description:
+          "The credential may be sent without verified TLS. Only where `endpoints` say which machine that is; for a database on loopback.",
+      }),
+    ),
     labels: Type.Optional(Type.Record(Type.String(), Type.String())),
   },
   strict,

@@ -18,12 +18,16 @@ export interface ChildPlan {
   readonly descriptors: readonly number[];
   /** Where descriptor `3 + descriptors + 1` goes, when it wants one: lines for the terminal. */
   readonly onLines: ((text: string) => void) | null;
+  /** What it asks for on its channel, other than "ready". Absent: nobody answers. */
+  readonly onMessage?: (message: unknown, reply: (answer: object) => void) => void;
 }
 
 export interface Child {
   /** Resolves at the first "ready"; rejects when it never came. */
   readonly ready: Promise<void>;
   readonly pid: () => number;
+  /** To the process that is there now; lost where none is. */
+  readonly tell: (message: object) => void;
   /** Rejects when it died too often; never resolves before `stop`. */
   readonly failed: Promise<never>;
   /** SIGTERM, and SIGKILL after `limitMs`. */
@@ -57,9 +61,11 @@ export function startChild(plan: ChildPlan): Child {
       detached: true,
     });
     const late = setTimeout(() => started.kill("SIGKILL"), READY_MS);
-    started.once("message", () => {
-      clearTimeout(late);
-      ready.resolve();
+    started.on("message", (message) => {
+      if (isReady(message)) {
+        clearTimeout(late);
+        ready.resolve();
+      } else plan.onMessage?.(message, (answer) => send(started, answer));
     });
     if (plan.onLines !== null) {
       const pipe = started.stdio[descriptorOf(plan.descriptors.length)];
@@ -93,6 +99,7 @@ export function startChild(plan: ChildPlan): Child {
     ready: ready.promise,
     failed: failed.promise,
     pid: () => child.pid ?? -1,
+    tell: (message) => send(child, message),
     async stop(limitMs) {
       stopping = true;
       if (child.exitCode !== null || child.signalCode !== null) return;
@@ -106,4 +113,13 @@ export function startChild(plan: ChildPlan): Child {
       });
     },
   };
+}
+
+function isReady(message: unknown): boolean {
+  return typeof message === "object" && message !== null && "kind" in message && message.kind === "ready";
+}
+
+/** A process that has just died takes no message: whoever comes after it asks again. */
+function send(child: ChildProcess, message: object): void {
+  if (child.connected) child.send(message, () => {});
 }

@@ -12,6 +12,7 @@ import { firstMemoryFolder } from "#process/memory-folder.ts";
 import { loadAuthority } from "#sidecar/tls/authority.ts";
 import { readRoots, systemRoots, writeTrustFiles } from "#sidecar/tls/trust.ts";
 import { type Child, descriptorOf, startChild } from "./children.ts";
+import { type LocalCredentials, NO_CREDENTIALS, openCredentials } from "./credentials.ts";
 import { commandEnvironment } from "./environment.ts";
 import { listeningSockets } from "./host-sockets.ts";
 import { openNamespace, type Sockets } from "./namespace.ts";
@@ -34,6 +35,8 @@ export interface RunPlan {
   /** State folder of this user. */
   readonly base: string;
   readonly write: readonly string[];
+  /** The file, or its folder, that says where credentials come from; null: there are none. */
+  readonly credentials: string | null;
   readonly style: Style;
   readonly policy: Omit<LocalPolicyOptions, "scope" | "key" | "bundle" | "now" | "tmp">;
   readonly node: string;
@@ -93,6 +96,9 @@ async function within(plan: RunPlan, places: Places, undo: (() => void | Promise
       "sidegate: no target is named, so every destination is refused; name some with --allow or --policy, or watch with --observe\n",
     );
 
+  const credentials = await credentialsOf(plan);
+  const agent = credentials?.agentEnvironment(plan.env) ?? { env: plan.env, notes: [] };
+
   const namespace = await openNamespace({
     node: plan.node,
     entry: plan.entry("run-inner"),
@@ -117,7 +123,7 @@ async function within(plan: RunPlan, places: Places, undo: (() => void | Promise
     cwd: plan.cwd,
     write: plan.write,
     readOnly: plan.policy.folder === null ? [] : [plan.policy.folder],
-    hide: [plan.base, places.state],
+    hide: [plan.base, places.state, ...(credentials?.hide ?? [])],
     mask:
       plan.env["XDG_RUNTIME_DIR"] === undefined || !existsSync(plan.env["XDG_RUNTIME_DIR"])
         ? []
@@ -143,15 +149,18 @@ async function within(plan: RunPlan, places: Places, undo: (() => void | Promise
   const display = createDisplay(style, say, (shown) => {
     if (shown.verdict === "deny" && denied.length < MAX_DENIED) denied.push(shown);
   });
-  const sidecar = startChild(
-    sidecarPlan(
+  const sidecar = startChild({
+    ...sidecarPlan(
       plan,
       places,
       { sockets: namespace.sockets, tier, open: furnished.open },
       key.trusted.publicKey.export({ type: "spki", format: "pem" }),
-      (text) => display.feed(text),
+      credentials,
     ),
-  );
+    onLines: (text) => display.feed(text),
+    onMessage: (message, reply) => (credentials ?? NO_CREDENTIALS).answer(message, reply),
+  });
+  if (credentials !== null) undo.push(credentials.follow((changed) => sidecar.tell(changed)));
   let stopped = false;
   const stopSidecar = async (): Promise<void> => {
     if (stopped) return;
@@ -166,11 +175,11 @@ async function within(plan: RunPlan, places: Places, undo: (() => void | Promise
       `sidegate: run ${plan.id}, policy ${built.revision}${plan.policy.observe ? " (observing)" : ""}, tier ${tier}${furnished.open.length > 0 ? `: ${furnished.open.join("; ")}` : ""}\n`,
     );
     if (furnished.writable.length > 0) say(`sidegate: kept after the run: ${furnished.writable.join(", ")}\n`);
-    for (const note of furnished.notes) say(`sidegate: ${note}\n`);
+    for (const note of [...furnished.notes, ...agent.notes]) say(`sidegate: ${note}\n`);
   }
 
   if (plan.policy.folder !== null) undo.push(followFolder(policy, plan.policy.folder, style, say));
-  const command = namespace.start({ argv: plan.argv, env: commandEnvironment(plan.env, trust.set), cwd: plan.cwd });
+  const command = namespace.start({ argv: plan.argv, env: commandEnvironment(agent.env, trust.set), cwd: plan.cwd });
   const status = await Promise.race([command, gaveUp(sidecar, places), gaveUp(collector, places)]);
   // The last records and lines arrive before the count is made.
   await stopSidecar();
@@ -184,10 +193,11 @@ function sidecarPlan(
   places: Places,
   inside: { readonly sockets: Sockets; readonly tier: string; readonly open: readonly string[] },
   bundleKey: string,
-  onLines: (text: string) => void,
-): Parameters<typeof startChild>[0] {
+  credentials: LocalCredentials | null,
+): Omit<Parameters<typeof startChild>[0], "onLines"> {
   const handed = Object.entries(inside.sockets).filter((entry): entry is [string, number] => entry[1] !== null);
   const hosts = "/etc/hosts";
+  const command = plan.argv.join(" ");
   return {
     name: "sidecar",
     node: plan.node,
@@ -215,7 +225,7 @@ function sidecarPlan(
       [PROXY_ENV.run]: JSON.stringify({
         id: plan.id,
         user: plan.user,
-        intent: plan.argv.join(" ").slice(0, MAX_INTENT),
+        intent: (credentials?.redacted(command) ?? command).slice(0, MAX_INTENT),
         verified: true,
       }),
       [PROXY_ENV.decisions]: String(descriptorOf(handed.length)),
@@ -223,8 +233,14 @@ function sidecarPlan(
     },
     log: path.join(places.run, "sidecar.log"),
     descriptors: handed.map(([, fd]) => fd),
-    onLines,
   };
+}
+
+async function credentialsOf(plan: RunPlan): Promise<LocalCredentials | null> {
+  if (plan.credentials === null) return null;
+  const opened = await openCredentials(plan.credentials, plan);
+  if (opened.kind === "problems") throw new RunFault(`the credentials cannot be had:\n  ${opened.lines.join("\n  ")}`);
+  return opened.credentials;
 }
 
 const MAX_INTENT = 512;

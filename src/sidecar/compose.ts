@@ -7,6 +7,7 @@ import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
 import path from "node:path";
 import { type AuditFigures, openAudit, parseCollector } from "#audit/open.ts";
+import type { CredentialSource } from "#contract/credential.ts";
 import { LIMITS } from "#contract/limits.ts";
 import { ADMIN_PORT, CAPTURE_PORT, DNS_PORT, SYNTHETIC } from "#contract/names.ts";
 import type { BundleSource } from "#contract/policy-port.ts";
@@ -21,6 +22,7 @@ import type { Log } from "#process/log.ts";
 import type { SidecarMetrics } from "#process/sidecar-metrics.ts";
 import type { SidecarConfig } from "./config.ts";
 import { createConnections } from "./connections.ts";
+import { createCredentials } from "./credentials/credentials.ts";
 import { createDestinations } from "./destination/destinations.ts";
 import { openNameFile } from "./destination/name-file.ts";
 import { createResolver, type Resolver } from "./destination/resolver.ts";
@@ -51,6 +53,7 @@ export interface Surroundings {
   readonly version: string;
   readonly originalDestination: OriginalDestination | null;
   readonly bundles: BundleSource;
+  readonly credentials: CredentialSource;
   readonly token: (() => string | Promise<string>) | null;
   readonly hosts: ReadonlyMap<string, readonly string[]>;
   readonly nameservers: readonly NameServer[];
@@ -177,12 +180,24 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
     },
   });
 
+  // Secrets: in memory only, and only those that a decision has named.
+  const credentials = createCredentials({
+    source: outside.credentials,
+    clock,
+    after: (ms, fire) => wheel.after(ms, fire),
+    onFault: (name, fault) => {
+      recorder.note("credential", `"name":${JSON.stringify(name)},"fault":"${fault.why}"`);
+      log.warn("credential not to be had", { credential: name, fault });
+    },
+  });
+
   // Judging.
   const judges = createJudges({
     holder: policy,
     recorder,
     clock,
     run: runOf(config),
+    credentials,
     ...(outside.told === null ? {} : { told: outside.told }),
   });
   const opaque = {
@@ -255,6 +270,7 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
       clearInterval(folds);
       await stopServing(capture, resolver, () => connections.drain(limitMs));
       upstreams.close();
+      credentials.close();
       lookups.close();
       judges.flush();
       await policy.stop();

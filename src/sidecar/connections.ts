@@ -5,14 +5,16 @@
  * Fails closed: a session that throws is ended with its connection, never the process with all of them.
  */
 
+import type { Credential } from "#contract/credential.ts";
 import type { CommitGate } from "#contract/record.ts";
 import type { Target } from "#contract/target.ts";
 import type { Wheel } from "#core/wheel.ts";
 import type { ConnectionJudge } from "./judge/judge.ts";
+import { opened } from "./judge/permit.ts";
 import type { ConnectionMeters } from "./meters.ts";
 import type { Lane, Peer, Ports, Session } from "./seam/lane.ts";
 import type { LegEvents } from "./seam/leg.ts";
-import type { Inbound, Upstreams } from "./seam/stages.ts";
+import type { Dial, Inbound, Upstreams } from "./seam/stages.ts";
 import type { Permit } from "./seam/verdict.ts";
 
 export interface ConnectionsOptions {
@@ -101,6 +103,7 @@ class Tracked implements OpenConnection {
     this.#options = options;
     this.#leg = leg;
     this.#judge = judge;
+    judge.protect("none", (error) => this.#broken("settled", error));
   }
 
   open(lane: Lane, peer: Peer, connect: Permit<"connect">): void {
@@ -200,24 +203,22 @@ class Tracked implements OpenConnection {
     const { upstreams, wheel, gate, opaqueTls, opaqueTcp } = this.#options;
     const opaque = lane === opaqueTls || lane === opaqueTcp;
     const secure = lane !== opaqueTls && (peer.secure || peer.target.upstream?.tls === true);
+    this.#judge.protect(secure ? "tls" : "none", (error) => this.#broken("settled", error));
     const dialed = { host: peer.host, port: peer.port, target: peer.target, secure, alpn: secure ? lane.alpn : [] };
-    const pooled = { ...dialed, pool: opaque ? null : "", fresh: false };
-    const fresh = { ...pooled, fresh: true };
+    const dials = new Dials(dialed, opaque ? null : this.#judge.run);
     return {
       peer,
       agent: this.#leg,
       judge: this.#judge,
       connect,
       dial: (permit, purpose, events, anew) => {
-        const leg = upstreams.dial(
-          purpose === "aside" || anew === true ? fresh : pooled,
-          permit,
-          this.#guarded(events),
-        );
+        const request = dials.of(opened(permit).credential, purpose === "aside" || anew === true);
+        const leg = upstreams.dial(request, permit, this.#guarded(events));
         this.#options.meters.dialed(leg.reused);
         return leg;
       },
-      credential: () => null,
+      credential: (permit) => opened(permit).credential,
+      renew: (permit, then) => this.#judge.renew(permit, then),
       after: (ms, fire) => wheel.after(ms, () => void this.#guard("alarm", fire)),
       committed: (then) => {
         gate.committed((ok) => {
@@ -239,6 +240,45 @@ class Tracked implements OpenConnection {
         events.failed(fault);
       },
     );
+  }
+}
+
+/**
+ * What a connection dials with: one object for each credential, because the pool knows a request by it. The pool's key has the run
+ * and the credential's value in it, so nothing that one of them logged in serves another (THREATS H6).
+ */
+class Dials {
+  readonly #dialed: Omit<Dial, "pool" | "fresh" | "identity">;
+  readonly #run: string | null;
+  #credential: Credential | null = null;
+  #pooled: Dial;
+  #fresh: Dial;
+
+  /** `run`: null: never pooled. */
+  constructor(dialed: Omit<Dial, "pool" | "fresh" | "identity">, run: string | null) {
+    this.#dialed = dialed;
+    this.#run = run;
+    this.#pooled = this.#make(null, false);
+    this.#fresh = this.#make(null, true);
+  }
+
+  of(credential: Credential | null, fresh: boolean): Dial {
+    if (credential !== this.#credential) {
+      this.#credential = credential;
+      this.#pooled = this.#make(credential, false);
+      this.#fresh = this.#make(credential, true);
+    }
+    return fresh ? this.#fresh : this.#pooled;
+  }
+
+  #make(credential: Credential | null, fresh: boolean): Dial {
+    const as = credential === null ? "-" : `${credential.name}/${credential.version}`;
+    return {
+      ...this.#dialed,
+      pool: this.#run === null ? null : `${as} ${this.#run}`,
+      fresh,
+      identity: credential?.kind === "clientCertificate" ? credential : null,
+    };
   }
 }
 

@@ -18,7 +18,7 @@ import type { ConnectionMeters } from "./meters.ts";
 import { type RefusalWriters, refuse } from "./refusal.ts";
 import type { Lane, Peer } from "./seam/lane.ts";
 import type { Accepted, Addressed, ClientHello, Destinations, Detected, LeafSource } from "./seam/stages.ts";
-import type { Operation, Permit } from "./seam/verdict.ts";
+import type { Operation, Permit, Refusal } from "./seam/verdict.ts";
 
 export interface Rooms {
   readonly destinations: Destinations;
@@ -112,23 +112,22 @@ function admit(rooms: Rooms, arrived: Arrived): void {
       // Observed only: carried unread, and on record as what would have been refused.
       if (!isObserved(target))
         return no("protocol_unknown", detected.kind === "unknown" ? detected.why : "the client sent nothing");
-      const verdict = judge.connect(connectOperation("tcp", null, false));
-      if (verdict.kind !== "permit") return rejected(rooms, arrived, verdict);
-      return open({ ...arrived, connect: verdict }, rooms.opaque.tcp, false);
+      return connect(rooms, arrived, connectOperation("tcp", null, false), (admitted) =>
+        open(admitted, rooms.opaque.tcp, false),
+      );
     }
     case "tls": {
       const { hello } = detected;
       if (hidesName(hello, mode !== "passthrough")) return no("ech_refused");
       if (hello.sni !== null && hello.sni !== host) return no("name_mismatch", `SNI is ${hello.sni}`);
       if (mode === "none") return no("tls_forbidden");
-      const verdict = judge.connect(
-        mode === "passthrough"
-          ? connectOperation("tls", hello, false)
-          : connectOperation(declaredProtocol(target), hello, true),
+      if (mode === "passthrough")
+        return connect(rooms, arrived, connectOperation("tls", hello, false), (admitted) =>
+          open(admitted, rooms.opaque.tls, false),
+        );
+      return connect(rooms, arrived, connectOperation(declaredProtocol(target), hello, true), (admitted) =>
+        answerTls(rooms, admitted, hello),
       );
-      if (verdict.kind !== "permit") return rejected(rooms, arrived, verdict);
-      const admitted: Admitted = { ...arrived, connect: verdict };
-      return mode === "passthrough" ? open(admitted, rooms.opaque.tls, false) : answerTls(rooms, admitted, hello);
     }
     case "plain": {
       if (mode === "passthrough") return no("tls_required");
@@ -136,9 +135,9 @@ function admit(rooms: Rooms, arrived: Arrived): void {
         return no("protocol_undeclared", `detected ${detected.protocol}`);
       const lane = detected.protocol === "tcp" ? rooms.opaque.tcp : laneOf(rooms, detected.protocol);
       if (lane === undefined) return no("protocol_unsupported", detected.protocol);
-      const verdict = judge.connect(connectOperation(lane.protocol, null, false));
-      if (verdict.kind !== "permit") return rejected(rooms, arrived, verdict);
-      return open({ ...arrived, connect: verdict }, lane, false);
+      return connect(rooms, arrived, connectOperation(lane.protocol, null, false), (admitted) =>
+        open(admitted, lane, false),
+      );
     }
   }
 }
@@ -199,19 +198,15 @@ function open(admitted: Admitted, lane: Lane, secure: boolean): void {
   admitted.connection.open(lane, peer, admitted.connect);
 }
 
-function rejected(
-  rooms: Rooms,
-  { addressed, detected, connection }: Arrived,
-  verdict: Exclude<ReturnType<ConnectionJudge["connect"]>, Permit>,
-): void {
-  if (verdict.kind === "held") {
-    // Nobody can hold a connect yet; the judge answers such a decision with a refusal.
-    verdict.abandon("cancelled");
-    addressed.leg.reset();
-    return;
-  }
-  connection.refused();
-  refuse(addressed.leg, detected, verdict, rooms.refusals);
+/** Asks for the connect permit. Held: the pipeline waits; the leg is not read meanwhile, and its end ends the wait. */
+function connect(rooms: Rooms, arrived: Arrived, operation: Operation, then: (admitted: Admitted) => void): void {
+  const said = (verdict: Permit<"connect"> | Refusal): void => {
+    if (verdict.kind === "permit") return then({ ...arrived, connect: verdict });
+    arrived.connection.refused();
+    refuse(arrived.addressed.leg, arrived.detected, verdict, rooms.refusals);
+  };
+  const verdict = arrived.judge.connect(operation, { settled: (_held, settled) => said(settled) });
+  if (verdict.kind !== "held") said(verdict);
 }
 
 function turnAway(

@@ -363,6 +363,9 @@ export class Bench {
         return upstream;
       },
       credential: () => null,
+      renew: () => {
+        throw new Error("renew");
+      },
       after: (ms, fire) => this.time.after(ms, fire),
       committed: (then) => then(),
       become: () => {

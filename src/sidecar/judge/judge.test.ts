@@ -1,8 +1,10 @@
 import { expect, test } from "vitest";
+import { CredentialFault } from "#contract/credential.ts";
 import type { Decision } from "#contract/decision.ts";
 import type { LoadedPolicy } from "#contract/policy-port.ts";
 import type { EndEntry, OpEntry, Recorder } from "#contract/record.ts";
 import type { Target } from "#contract/target.ts";
+import type { Credentials } from "#sidecar/seam/credentials.ts";
 import type { Operation, Waiter } from "#sidecar/seam/verdict.ts";
 import { createJudges } from "./judge.ts";
 
@@ -30,7 +32,7 @@ const DENY: Decision = {
   policies: ["p"],
   text: '"code":"no_writes"',
 };
-const waiter: Waiter<"ask"> & Waiter<"answer"> = { settled() {} };
+const waiter: Waiter<"ask"> & Waiter<"answer"> & Waiter<"connect"> = { settled() {} };
 
 function operation(over: Partial<Operation> = {}): Operation {
   return {
@@ -48,9 +50,20 @@ function operation(over: Partial<Operation> = {}): Operation {
   };
 }
 
+const NONE: Credentials = {
+  limitMs: 10_000,
+  find: () => new CredentialFault("unknown", "there are none"),
+  wait: () => {
+    throw new Error("nothing to wait for");
+  },
+  renew: () => {
+    throw new Error("nothing to renew");
+  },
+};
+
 function bench(
   decide: (input: string) => Decision = () => ALLOW,
-  over: { refuses?: Recorder["refuses"]; loaded?: null; terse?: boolean } = {},
+  over: { refuses?: Recorder["refuses"]; loaded?: null; terse?: boolean; credentials?: Credentials } = {},
 ) {
   const ops: OpEntry[] = [];
   const ends: EndEntry[] = [];
@@ -93,6 +106,7 @@ function bench(
     recorder,
     clock: { wallMs: () => 1_000, elapsedMs: () => now++ },
     run: { id: "run-1", user: "ada", intent: "", verified: true },
+    credentials: over.credentials ?? NONE,
   });
   const judge = judges.open(
     { client: "c", destination: "d", target: "billing", host: "billing.example", port: 443 },
@@ -196,7 +210,7 @@ test("with denial.detail: code the agent reads the code and the event, nothing m
 test("a revised bundle that denies connect is a refusal with a record; one that allows it is silent", () => {
   let decision = ALLOW;
   const { judge, ops } = bench(() => decision);
-  expect(judge.connect(operation({ action: "connect" })).kind).toBe("permit");
+  expect(judge.connect(operation({ action: "connect" }), waiter).kind).toBe("permit");
   expect(judge.again()).toBeNull();
   expect(ops).toHaveLength(1);
   decision = DENY;

@@ -7,15 +7,18 @@
  */
 import { hash } from "node:crypto";
 import { capabilityOf } from "#contract/capabilities.ts";
+import { type Credential, CredentialFault } from "#contract/credential.ts";
 import type { Decision } from "#contract/decision.ts";
 import { DENIALS, type Denial, type DenialCode } from "#contract/denial.ts";
-import { OPERATION_VERSION } from "#contract/version.ts";
 import type { LoadedPolicy, PolicyHolder, Profile } from "#contract/policy-port.ts";
 import type { Recorder, SessionEntry } from "#contract/record.ts";
 import type { Target } from "#contract/target.ts";
+import { OPERATION_VERSION } from "#contract/version.ts";
 import type { Clock } from "#core/clock.ts";
 import { quote, quoteOrNull } from "#core/json-text.ts";
-import type { Held, Judge, Operation, Outcome, Permit, Refusal, Scope } from "#sidecar/seam/verdict.ts";
+import type { Credentials, Waiting } from "#sidecar/seam/credentials.ts";
+import type { Held, Judge, Operation, Outcome, Permit, Refusal, Scope, Waiter } from "#sidecar/seam/verdict.ts";
+import { logsInAtConnect, type Protection, whyForbidden, whyUnfit } from "./credential-rules.ts";
 import { Folder } from "./fold.ts";
 import { opened, permit } from "./permit.ts";
 
@@ -52,6 +55,7 @@ export interface JudgeOptions {
   readonly recorder: Recorder;
   readonly clock: Clock;
   readonly run: Run | null;
+  readonly credentials: Credentials;
   readonly told?: (verdict: Verdict) => void;
 }
 
@@ -65,7 +69,13 @@ export interface Place {
 /** A connection's judge, with what only the pipeline may ask. */
 export interface ConnectionJudge extends Judge {
   readonly session: number;
-  connect(operation: Operation): Permit<"connect"> | Refusal | Held;
+  /** Whom its operations belong to; "" where nobody said. */
+  readonly run: string;
+  /** What is asked from now on goes over an upstream so protected; `broken` hears of a waiter that threw. Before it: none. */
+  protect(by: Protection, broken: (error: unknown) => void): void;
+  connect(operation: Operation, waiter: Waiter<"connect">): Permit<"connect"> | Refusal | Held;
+  /** The upstream refused the permit's credential: another one, which is then the permit's; null: there is no other. */
+  renew(permit: Permit<"connect" | "ask">, then: (found: Credential | null) => void): void;
   /** Asks `connect` again on the bundle now in force. Null: allowed still. */
   again(): Refusal | null;
   close(bytesUp: number, bytesDown: number, why: string): void;
@@ -93,13 +103,15 @@ const EMPTY_DECISION: Decision = Object.freeze({
   text: "",
 });
 
-function ownDecision(code: string, denial: Denial): Decision {
+/** `why`: of this case; told with the message. */
+function ownDecision(code: string, denial: Denial, why = ""): Decision {
+  const message = why === "" ? denial.message : `${denial.message} (${why})`;
   return {
     ...EMPTY_DECISION,
     code,
-    message: denial.message,
+    message,
     advice: denial.advice,
-    text: `"code":${quote(code)},"message":${quote(denial.message)}`,
+    text: `"code":${quote(code)},"message":${quote(message)}`,
   };
 }
 
@@ -137,7 +149,13 @@ class Connection implements ConnectionJudge {
   readonly #folder: Folder;
   readonly #place: Place;
   readonly #preamble: string;
+  /** Credentials that somebody waits for. */
+  readonly #waiting = new Set<Waiting>();
   #connected: Operation | null = null;
+  /** The credential that `connect` was permitted with. */
+  #connectedAs: string | null = null;
+  #protection: Protection = "none";
+  #broken: ((error: unknown) => void) | null = null;
 
   constructor(options: JudgeOptions, folder: Folder, runText: string, session: number, place: Place) {
     this.#options = options;
@@ -150,21 +168,42 @@ class Connection implements ConnectionJudge {
     this.#preamble = `"v":${OPERATION_VERSION},"target":{"name":${quoteOrNull(name)},"host":${quote(place.host)},"port":${place.port},"labels":${JSON.stringify(place.target?.labels ?? {})}},"run":${runText}`;
   }
 
+  get run(): string {
+    return this.#options.run?.id ?? "";
+  }
+
   get profile(): Profile | null {
     return this.#options.holder.current?.profile ?? null;
   }
 
-  connect(operation: Operation): Permit<"connect"> | Refusal {
+  protect(by: Protection, broken: (error: unknown) => void): void {
+    this.#protection = by;
+    this.#broken = broken;
+  }
+
+  connect(operation: Operation, waiter: Waiter<"connect">): Permit<"connect"> | Refusal | Held {
     this.#connected = operation;
-    return this.#judge("connect", operation);
+    return this.#judge("connect", operation, waiter);
   }
 
-  ask(operation: Operation): Permit<"ask"> | Refusal {
-    return this.#judge("ask", operation);
+  ask(operation: Operation, waiter: Waiter<"ask">): Permit<"ask"> | Refusal | Held {
+    return this.#judge("ask", operation, waiter);
   }
 
-  answer(operation: Operation): Permit<"answer"> | Refusal {
-    return this.#judge("answer", operation);
+  answer(operation: Operation, waiter: Waiter<"answer">): Permit<"answer"> | Refusal | Held {
+    return this.#judge("answer", operation, waiter);
+  }
+
+  renew(permit: Permit<"connect" | "ask">, then: (found: Credential | null) => void): void {
+    const made = opened(permit);
+    if (made.credential === null) throw new Error(`permit ${made.seq} has no credential`);
+    const { credentials } = this.#options;
+    this.#wait((done) =>
+      credentials.renew(made.credential as Credential, (found) => {
+        if (found !== null) made.credential = found;
+        done(() => then(found));
+      }),
+    );
   }
 
   again(): Refusal | null {
@@ -174,8 +213,10 @@ class Connection implements ConnectionJudge {
     const decision =
       loaded === null ? ownDecision("no_bundle", DENIALS.no_bundle) : this.#decide(loaded, this.#connected, facts);
     // Allowed as before: nothing new was done, so nothing new is recorded.
-    if (decision.effect === "allow") return null;
-    return this.#refusal("connect", this.#connected, facts, decision, loaded, clockless);
+    if (decision.effect === "allow" && (this.#connectedAs === null || this.#connectedAs === decision.credential))
+      return null;
+    const why = decision.effect === "allow" ? ownDecision("revoked", DENIALS.revoked) : decision;
+    return this.#refusal("connect", this.#connected, facts, why, loaded, clockless);
   }
 
   refuse(code: string, detail: string, operation: Operation | null): Refusal {
@@ -218,34 +259,101 @@ class Connection implements ConnectionJudge {
   }
 
   close(bytesUp: number, bytesDown: number, why: string): void {
+    for (const waiting of this.#waiting) waiting.cancel();
+    this.#waiting.clear();
     this.#recorder.closed(this.session, bytesUp, bytesDown, why);
   }
 
-  #judge<S extends Scope>(scope: S, operation: Operation): Permit<S> | Refusal {
+  /** `waiter`: null when it waited already, and does not wait again. */
+  #judge<S extends Scope>(scope: S, operation: Operation, waiter: Waiter<S> | null): Permit<S> | Refusal | Held {
     const startedMs = this.#clock.elapsedMs();
     const loaded = this.#options.holder.current;
     const facts = factsOf(operation);
-    if (loaded === null)
-      return this.#refusal(scope, operation, facts, ownDecision("no_bundle", DENIALS.no_bundle), null, startedMs);
+    const no = (decision: Decision): Refusal => this.#refusal(scope, operation, facts, decision, loaded, startedMs);
+    if (loaded === null) return no(ownDecision("no_bundle", DENIALS.no_bundle));
     const decision = this.#decide(loaded, operation, facts);
-    if (decision.effect !== "allow") return this.#refusal(scope, operation, facts, decision, loaded, startedMs);
+    if (decision.effect !== "allow") return no(decision);
     const reads = operation.action === "read" || operation.action === "connect";
     const full = this.#recorder.refuses(reads);
-    if (full !== null)
-      return this.#refusal(scope, operation, facts, ownDecision(full, DENIALS[full]), loaded, startedMs);
+    if (full !== null) return no(ownDecision(full, DENIALS[full]));
+    let credential: Credential | null = null;
+    if (decision.credential !== null && (scope !== "connect" || logsInAtConnect(operation.protocol))) {
+      const found = this.#credential(decision.credential, operation);
+      if (found === null && waiter !== null) return this.#hold(scope, operation, waiter, decision);
+      if (found === null) return no(ownDecision("credential_unavailable", DENIALS.credential_unavailable));
+      if ("text" in found) return no(found);
+      credential = found;
+    }
     const seq = this.#record(scope, operation, "allow", decision, loaded.revision);
     // It could not be taken after all: nothing leaves without its line.
-    if (seq === 0)
-      return this.#refusal(
-        scope,
-        operation,
-        facts,
-        ownDecision("audit_failed", DENIALS.audit_failed),
-        loaded,
-        startedMs,
-      );
+    if (seq === 0) return no(ownDecision("audit_failed", DENIALS.audit_failed));
     this.#tell(scope, operation, facts, "allow", decision, seq, false, startedMs);
-    return permit(scope, seq, decision, startedMs);
+    if (scope === "connect") this.#connectedAs = credential?.name ?? null;
+    return permit(scope, seq, decision, startedMs, credential);
+  }
+
+  /** At hand; or a denial; or null: it is being fetched. */
+  #credential(name: string, { protocol }: Operation): Credential | Decision | null {
+    const { target } = this.#place;
+    const opaque = capabilityOf(protocol)?.carried === "opaque";
+    const protection = logsInAtConnect(protocol) ? "in-band" : this.#protection;
+    const forbidden = whyForbidden(name, target, protection, opaque);
+    if (forbidden !== null) return ownDecision("credential_forbidden", DENIALS.credential_forbidden, forbidden);
+    const found = this.#options.credentials.find(name);
+    if (found === null) return null;
+    if (found instanceof CredentialFault) {
+      const code = found.why === "unknown" ? "credential_unknown" : "credential_unavailable";
+      return ownDecision(code, DENIALS[code], name);
+    }
+    const unfit = whyUnfit(found, protocol);
+    return unfit === null ? found : ownDecision("credential_forbidden", DENIALS.credential_forbidden, unfit);
+  }
+
+  /** Nothing is on record yet: what waits was not done. Judged again, on the bundle then in force, when the credential is there. */
+  #hold<S extends Scope>(scope: S, operation: Operation, waiter: Waiter<S>, decision: Decision): Held {
+    const { credentials } = this.#options;
+    const name = decision.credential ?? "";
+    const stop = this.#wait((done) =>
+      credentials.wait(name, () => done(() => waiter.settled(held, this.#settled(scope, operation)))),
+    );
+    const held: Held = {
+      kind: "held",
+      why: "credential",
+      id: `credential-${++holds}`,
+      reason: `waits for the credential ${name}`,
+      expiresAtMs: this.#clock.wallMs() + credentials.limitMs,
+      abandon: (why) => {
+        stop();
+        const seq = this.#record(scope, operation, "hold", decision, this.#options.holder.current?.revision ?? "");
+        if (seq > 0)
+          this.#recorder.end({ op: seq, status: why, ms: 0, bytesUp: 0, bytesDown: 0, masked: 0, attempts: 0 });
+      },
+    };
+    return held;
+  }
+
+  #settled<S extends Scope>(scope: S, operation: Operation): Permit<S> | Refusal {
+    const verdict = this.#judge<S>(scope, operation, null);
+    if (verdict.kind === "held") throw new Error("what has waited does not wait again");
+    return verdict;
+  }
+
+  /** `start` begins to wait and is given what to call at the end. A waiter that throws breaks its connection, nothing else. */
+  #wait(start: (done: (act: () => void) => void) => Waiting): () => void {
+    const waiting = start((act) => {
+      this.#waiting.delete(waiting);
+      try {
+        act();
+      } catch (error) {
+        if (this.#broken === null) throw error;
+        this.#broken(error);
+      }
+    });
+    this.#waiting.add(waiting);
+    return () => {
+      this.#waiting.delete(waiting);
+      waiting.cancel();
+    };
   }
 
   /** The bundle's decision, turned into a denial where the protocol cannot carry out what it asks for. */
@@ -318,7 +426,13 @@ class Connection implements ConnectionJudge {
     };
   }
 
-  #record(scope: Scope, operation: Operation, verdict: "allow" | "deny", decision: Decision, revision: string): number {
+  #record(
+    scope: Scope,
+    operation: Operation,
+    verdict: "allow" | "deny" | "hold",
+    decision: Decision,
+    revision: string,
+  ): number {
     return this.#recorder.op({
       session: this.session,
       phase: scope,
@@ -370,6 +484,8 @@ class Connection implements ConnectionJudge {
 
 /** `startedMs` of a refusal that no decision preceded. */
 const clockless = -1;
+
+let holds = 0;
 
 const UNREAD: Operation = {
   protocol: "tcp",

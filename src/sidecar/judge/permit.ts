@@ -2,6 +2,7 @@
  * The only place where a Permit is made. Everything that leaves for an upstream asks for one in its signature, so a path that
  * forgot to ask does not compile.
  */
+import type { Credential } from "#contract/credential.ts";
 import type { Decision } from "#contract/decision.ts";
 import type { Permit, Scope } from "#sidecar/seam/verdict.ts";
 
@@ -12,19 +13,28 @@ export interface OpenPermit {
   readonly seq: number;
   readonly decision: Decision;
   readonly startedMs: number;
+  /** At hand for as long as the permit is; renewed where an upstream refused it. Null: none was asked for. */
+  credential: Credential | null;
   bytesUp: number;
   bytesDown: number;
   finished: boolean;
 }
 
 /** `seq` is the record's line that was added before; `startedMs` is elapsed time. */
-export function permit<S extends Scope>(scope: S, seq: number, decision: Decision, startedMs: number): Permit<S> {
+export function permit<S extends Scope>(
+  scope: S,
+  seq: number,
+  decision: Decision,
+  startedMs: number,
+  credential: Credential | null,
+): Permit<S> {
   const made: OpenPermit = {
     kind: "permit",
     scope,
     seq,
     decision,
     startedMs,
+    credential,
     bytesUp: 0,
     bytesDown: 0,
     finished: false,

@@ -2,6 +2,7 @@
  * A lane speaks one byte protocol. It gets ports, never sockets. The pipeline has judged `connect` before a lane opens.
  */
 
+import type { Credential } from "#contract/credential.ts";
 import type { Protocol } from "#contract/operation.ts";
 import type { Target } from "#contract/target.ts";
 import type { Alarm } from "#core/wheel.ts";
@@ -30,8 +31,13 @@ export interface Ports {
   readonly connect: Permit<"connect">;
   /** aside = the lane's own connection (catalogue, CancelRequest), recorded as ours. Never null: a dial that fails says so to its events. `fresh`: not from the pool. */
   dial(permit: Permit<"connect" | "ask">, purpose: "forward" | "aside", events: LegEvents, fresh?: boolean): Upstream;
-  /** At hand when the permit is; null = none asked for. */
+  /**
+   * At hand when the permit is; null = none asked for. What it reveals goes to the upstream only, on a leg with verified TLS: a lane
+   * that starts TLS in-band waits for it (`leg.tls !== null`), unless the target says `insecureCredential`.
+   */
   credential(permit: Permit<"connect" | "ask">): Credential | null;
+  /** The upstream refused it: asks for another value, which is then the permit's. Null: there is no other. Calls back once, later. */
+  renew(permit: Permit<"connect" | "ask">, then: (found: Credential | null) => void): void;
   /** The shared wheel: alarms fire up to 100 ms late, never early. Keep one per connection, not one per byte. */
   after(ms: number, fire: () => void): Alarm;
   /** When this turn's records are written. Legs wait by themselves; before a request on a stream() that a library owns, the lane must. */
@@ -47,12 +53,7 @@ export interface Rest {
   readonly upstream: { readonly leg: Upstream; readonly head: Uint8Array; readonly permit: Permit<"ask"> } | null;
 }
 
-export interface Credential {
-  readonly kind: "password" | "bearer" | "key";
-  readonly user: string | null;
-  reveal(): string;
-  toJSON(): "[credential]";
-}
+export type { Credential };
 
 /** The agent's leg speaks to the session itself; upstreams to the listeners given to dial(). */
 export interface Session extends LegEvents {

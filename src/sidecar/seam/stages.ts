@@ -4,6 +4,7 @@
  */
 import type { Socket } from "node:net";
 import type { SecureContext } from "node:tls";
+import type { Credential } from "#contract/credential.ts";
 import type { DenialCode } from "#contract/denial.ts";
 import type { CommitGate } from "#contract/record.ts";
 import type { Target } from "#contract/target.ts";
@@ -114,6 +115,8 @@ export interface Dial {
   readonly alpn: readonly string[];
   readonly pool: string | null; // null: never pooled
   readonly fresh: boolean;
+  /** The certificate that we show to the upstream (kind clientCertificate). */
+  readonly identity: Credential | null;
 }
 
 /** The room `upstream`: resolves, checks the address, connects, verifies, pools. */

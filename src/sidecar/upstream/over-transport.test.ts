@@ -55,6 +55,7 @@ const dialOf = (ports: readonly number[], more: Partial<Dial> = {}, spec: Partia
   alpn: [],
   pool: "",
   fresh: false,
+  identity: null,
   ...more,
 });
 /** Writes `text` and waits for an answer of one line. */

@@ -22,6 +22,7 @@ const request = (more: Partial<Dial> = {}): Dial => ({
   alpn: [],
   pool: "",
   fresh: false,
+  identity: null,
   ...more,
 });
 

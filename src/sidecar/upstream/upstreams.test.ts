@@ -212,6 +212,7 @@ const request = (more: Partial<Dial> = {}): Dial => ({
   alpn: [],
   pool: "",
   fresh: false,
+  identity: null,
   ...more,
 });
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

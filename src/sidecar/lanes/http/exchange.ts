@@ -14,6 +14,7 @@ import { type AnswerReading, AnswerRelay, type RelayOwner } from "./answer-relay
 import type { AnswerHead } from "./codec/answer-head.ts";
 import type { BodyReader } from "./codec/body.ts";
 import type { RequestHead } from "./codec/request-head.ts";
+import { withCredential } from "./credentialed/inject.ts";
 import { type Outlet, RequestSink } from "./request-sink.ts";
 import { codeOfFault } from "./upstream-fault.ts";
 
@@ -68,7 +69,8 @@ export class Exchange implements LegEvents, Outlet, RelayOwner {
   constructor(owner: Owner, { head, text, body, permit }: Permitted) {
     this.#owner = owner;
     this.#request = head;
-    this.#text = text;
+    const credential = owner.ports.credential(permit);
+    this.#text = credential === null ? text : withCredential(text, credential);
     this.#body = body;
     this.permit = permit;
     this.#answer = new AnswerRelay(owner.answers, head, owner.ports.agent, this);
