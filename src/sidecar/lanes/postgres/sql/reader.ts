@@ -3,8 +3,10 @@
  * fails towards `complete: false`: what is too long, not well formed, not parsed or not described was not understood.
  */
 import { createParser, type Parser } from "./parser.ts";
-import type { SqlReader, SqlReading } from "./reading.ts";
-import { readStatement, type Source } from "./statements.ts";
+import type { SqlReader, SqlReading, Statement } from "./reading.ts";
+import { ReadingCache } from "./reading-cache.ts";
+import { type ReadStatement, readStatement, type Source } from "./statements.ts";
+import { type Template, templateOf } from "./template.ts";
 import { type Fields, isFields, listOf } from "./tree.ts";
 
 export const MAX_TEXT_BYTES = 256 * 1024;
@@ -13,8 +15,8 @@ const MAX_TREE_CHARS = 4 * 1024 * 1024;
 const DEFAULT_CACHE_BYTES = 4 * 1024 * 1024;
 /** A longer text is seldom sent twice. */
 const MAX_CACHED_CHARS = 16 * 1024;
-/** What a reading weighs beside its text, roughly. */
-const READING_BYTES = 2048;
+/** Where a literal's value may decide (COPY, SET, DDL, …), texts are known by all of their characters only. */
+const TEMPLATE_KINDS = new Set(["select", "insert", "update", "delete"]);
 
 export interface SqlReaderOptions {
   /** The parser's file: `readParserFile`. Called once, on the first `load`; again only if that failed. */
@@ -23,8 +25,14 @@ export interface SqlReaderOptions {
   readonly cacheBytes?: number;
 }
 
-function refused(doubt: string): SqlReading {
-  return { statements: [], complete: false, doubts: [doubt] };
+interface ReadText {
+  readonly reading: SqlReading;
+  /** The only statement of the text, where there is exactly one. */
+  readonly only: ReadStatement | null;
+}
+
+function refused(doubt: string): ReadText {
+  return { reading: { statements: [], complete: false, doubts: [doubt] }, only: null };
 }
 
 /** What stands in a text and is read differently by different servers, or is not what the agent sent. */
@@ -36,61 +44,73 @@ function oddity(text: string): string | null {
   return null;
 }
 
+function parse(parser: Parser, bytes: Uint8Array): readonly Fields[] | string {
+  const parsed = parser.parse(bytes);
+  if (!parsed.ok)
+    return parsed.kind === "syntax"
+      ? `not known to PostgreSQL's parser: ${parsed.message}`
+      : "PostgreSQL's parser gave up on it";
+  if (parsed.json.length > MAX_TREE_CHARS) return "the statement is too large to read";
+  const tree: unknown = JSON.parse(parsed.json);
+  const statements = isFields(tree) ? listOf(tree["stmts"]) : [];
+  return statements.every(isFields) ? statements : "the tree has an unknown form";
+}
+
+function readText(parser: Parser, text: string): ReadText {
+  if (text.length > MAX_TEXT_BYTES) return refused("the text is too long to read");
+  const odd = oddity(text);
+  if (odd !== null) return refused(odd);
+  const bytes = Buffer.from(text, "utf8");
+  if (bytes.length > MAX_TEXT_BYTES) return refused("the text is too long to read");
+  const statements = parse(parser, bytes);
+  if (typeof statements === "string") return refused(statements);
+  const source: Source = {
+    bytes,
+    slice: (from, to) => bytes.toString("utf8", from, to),
+    parse: (other) => {
+      const result = parse(parser, Buffer.from(other, "utf8"));
+      return typeof result === "string" ? null : result;
+    },
+  };
+  const read = statements.map((raw) => readStatement(raw, source));
+  const reading = readingOf(read.map((r) => r.statement));
+  return { reading, only: read.length === 1 ? (read[0] ?? null) : null };
+}
+
+function readingOf(statements: readonly Statement[]): SqlReading {
+  return {
+    statements,
+    complete: statements.every((s) => s.complete),
+    doubts: [...new Set(statements.flatMap((s) => s.doubts))],
+  };
+}
+
+/** Whether each literal that was cut is one whose value decided nothing: `-5` is one constant that begins at its sign. */
+function cutsAreFree(text: string, template: Template, literals: readonly number[]): boolean {
+  const free = new Set<number>();
+  for (const at of literals) {
+    let i = at;
+    while (/[-\s]/.test(text[i] ?? "")) i++;
+    free.add(i);
+  }
+  const plain = Buffer.byteLength(text) === text.length;
+  return plain && template.cuts.every((cut) => free.has(cut));
+}
+
+/** The same statement in another text of its template: only its end may differ. */
+function placed(reading: SqlReading, text: string, { semicolon }: Template): SqlReading {
+  const [statement] = reading.statements;
+  const to = Buffer.byteLength(semicolon === -1 ? text : text.slice(0, semicolon));
+  if (statement === undefined || statement.to === to) return reading;
+  return { ...reading, statements: [{ ...statement, to }] };
+}
+
 export function createSqlReader(options: SqlReaderOptions): SqlReader {
-  const maxCacheBytes = options.cacheBytes ?? DEFAULT_CACHE_BYTES;
-  const cache = new Map<string, SqlReading>();
-  let cached = 0;
+  const half = Math.floor((options.cacheBytes ?? DEFAULT_CACHE_BYTES) / 2);
+  const byText = new ReadingCache(half);
+  const byTemplate = new ReadingCache(half);
   let parser: Parser | undefined;
   let loading: Promise<void> | undefined;
-
-  const weight = (text: string): number => text.length * 2 + READING_BYTES;
-
-  const remember = (text: string, reading: SqlReading): void => {
-    if (text.length > MAX_CACHED_CHARS) return;
-    cache.set(text, reading);
-    cached += weight(text);
-    for (const oldest of cache.keys()) {
-      if (cached <= maxCacheBytes) return;
-      cache.delete(oldest);
-      cached -= weight(oldest);
-    }
-  };
-
-  const parse = (at: Parser, bytes: Uint8Array): readonly Fields[] | string => {
-    const parsed = at.parse(bytes);
-    if (!parsed.ok)
-      return parsed.kind === "syntax"
-        ? `PostgreSQL's parser does not know it: ${parsed.message}`
-        : "PostgreSQL's parser gave up on it";
-    if (parsed.json.length > MAX_TREE_CHARS) return "the statement is too large to read";
-    const tree: unknown = JSON.parse(parsed.json);
-    const statements = isFields(tree) ? listOf(tree["stmts"]) : [];
-    return statements.every(isFields) ? statements : "the tree has an unknown form";
-  };
-
-  const readText = (at: Parser, text: string): SqlReading => {
-    if (text.length > MAX_TEXT_BYTES) return refused("the text is too long to read");
-    const odd = oddity(text);
-    if (odd !== null) return refused(odd);
-    const bytes = Buffer.from(text, "utf8");
-    if (bytes.length > MAX_TEXT_BYTES) return refused("the text is too long to read");
-    const statements = parse(at, bytes);
-    if (typeof statements === "string") return refused(statements);
-    const source: Source = {
-      bytes,
-      slice: (from, to) => bytes.toString("utf8", from, to),
-      parse: (other) => {
-        const result = parse(at, Buffer.from(other, "utf8"));
-        return typeof result === "string" ? null : result;
-      },
-    };
-    const read = statements.map((raw) => readStatement(raw, source).statement);
-    return {
-      statements: read,
-      complete: read.every((s) => s.complete),
-      doubts: [...new Set(read.flatMap((s) => s.doubts))],
-    };
-  };
 
   return {
     get loaded() {
@@ -109,14 +129,16 @@ export function createSqlReader(options: SqlReaderOptions): SqlReader {
     },
     read(text) {
       if (parser === undefined) throw new Error("the SQL reader was asked before it was loaded");
-      const known = cache.get(text);
-      if (known !== undefined) {
-        cache.delete(text);
-        cache.set(text, known);
-        return known;
-      }
-      const reading = readText(parser, text);
-      remember(text, reading);
+      const template = templateOf(text);
+      const similar = template === null ? undefined : byTemplate.get(template.key);
+      if (template !== null && similar !== undefined) return placed(similar, text, template);
+      const known = byText.get(text);
+      if (known !== undefined) return known;
+      const { reading, only } = readText(parser, text);
+      const kind = only?.statement.kind ?? "";
+      if (template !== null && only !== null && TEMPLATE_KINDS.has(kind) && cutsAreFree(text, template, only.literals))
+        byTemplate.set(template.key, reading);
+      else if (text.length <= MAX_CACHED_CHARS) byText.set(text, reading);
       return reading;
     },
   };

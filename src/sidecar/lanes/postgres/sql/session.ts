@@ -134,7 +134,7 @@ export const SESSION: Shapes = {
     skip: ["options"],
     run: (w, f) => void w.found.effects.push({ kind: "declare-cursor", name: textOf(f["portalname"]) }),
   },
-  FetchStmt: { skip: ["direction", "howMany", "portalname", "ismove", "location", "direction_keyword"] },
+  FetchStmt: { skip: ["direction", "howMany", "portalname", "ismove"] },
   ClosePortalStmt: { skip: ["portalname"] },
   ListenStmt: { skip: ["conditionname"], run: (w) => void w.found.effects.push({ kind: "listen" }) },
   UnlistenStmt: { skip: ["conditionname"] },
