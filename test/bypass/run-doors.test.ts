@@ -174,6 +174,25 @@ out(sorted(k for k in os.environ if k in ${JSON.stringify(Object.keys(doors))}))
       expect(env).toEqual(["NODE_OPTIONS"]);
     }));
 
+  test("R2: of the host's tree only what was put there can be reached, by no name", (context) =>
+    scene(context, who, async (places) => {
+      const run = await ran(
+        who,
+        python(`
+out(sorted(set(os.listdir("/")) - set(${JSON.stringify(readdirSync("/"))})))
+points = [line.split()[4] for line in open("/proc/self/mountinfo")]
+out([p for p in points if points.count(p) > 1 and p in ("/", "/proc", "/dev", "/run", "/tmp")])
+for name in ("..", "../..", "/proc/self/root", "/proc/self/cwd/../../../.."):
+  out(os.path.exists(name + "/.old") or os.path.exists(name + ${JSON.stringify(places.record)} + "/audit.db"))
+`),
+        { places },
+      );
+      const [extra, doubled, ...seen] = answers(run);
+      const own = ["dev", "proc", "run", "sys", "tmp"].filter((name) => !existsSync(`/${name}`));
+      expect([extra, doubled]).toEqual([own, []]);
+      expect(seen).toEqual([false, false, false, false]);
+    }));
+
   test("R3: no process but its own is seen, and the one that keeps it cannot be read, traced or ended", (context) =>
     scene(context, who, async (places) => {
       const run = await ran(

@@ -196,6 +196,8 @@ export class Run {
     this.#process = spawn(file ?? "", args, {
       cwd: work,
       stdio: ["pipe", "pipe", "pipe", "pipe"],
+      // A group of its own: a signal that gets out must not end the test's runner.
+      detached: true,
       env: { PATH: "/usr/local/bin:/usr/bin:/bin", HOME: home, LANG: "C.UTF-8", ...options.env },
     });
     this.#process.stdin?.on("error", () => undefined);
