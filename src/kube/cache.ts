@@ -1,0 +1,100 @@
+/**
+ * What there is of one kind, kept up to date: list, then watch from there; after a gap, list again. Only what `project` makes of an
+ * object is kept, so that a thousand pods cost a thousand small values.
+ *
+ * Bounded in entries. Errs towards the last state known: a lost connection changes nothing and is tried again, ever more slowly.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { hasStatus, type Kube, type KubeObject, keyOf, nameOf, type Resource, type Scope } from "./port.ts";
+
+export interface CacheOptions<V> {
+  readonly kube: Kube;
+  readonly resource: Resource;
+  readonly scope?: Scope;
+  /** Null: not of interest. */
+  readonly project: (object: KubeObject) => V | null;
+  /** Called after the cache has the new value; undefined: gone. Not during the first listing. Must not throw. */
+  readonly onChange: (key: string, value: V | undefined, before: V | undefined) => void;
+  readonly onFault: (fault: unknown, resource: Resource) => void;
+  readonly maxEntries: number;
+  readonly signal: AbortSignal;
+}
+
+export interface Cache<V> {
+  /** By `namespace/name`, or `name` where there is no namespace. */
+  get(key: string): V | undefined;
+  readonly entries: ReadonlyMap<string, V>;
+  /** The first listing is in. Rejects only when the signal ends it before. */
+  readonly synced: Promise<void>;
+}
+
+const PAGE = 500;
+const FIRST_RETRY_MS = 200;
+const MAX_RETRY_MS = 15_000;
+
+export function startCache<V>(options: CacheOptions<V>): Cache<V> {
+  const { kube, resource, scope = {}, project, onChange, onFault, maxEntries, signal } = options;
+  const entries = new Map<string, V>();
+  const { promise: synced, resolve, reject } = Promise.withResolvers<void>();
+  let first = true;
+
+  function set(key: string, value: V | null): void {
+    const before = entries.get(key);
+    if (value === null) {
+      if (before === undefined) return;
+      entries.delete(key);
+      if (!first) onChange(key, undefined, before);
+      return;
+    }
+    if (before === undefined && entries.size >= maxEntries)
+      throw new RangeError(`more than ${maxEntries} ${resource.plural}`);
+    entries.set(key, value);
+    if (!first) onChange(key, value, before);
+  }
+
+  async function relist(): Promise<string> {
+    const seen = new Set<string>();
+    let continues = "";
+    let version = "";
+    do {
+      const page = await kube.list(resource, scope, { limit: PAGE, continues });
+      for (const object of page.items) {
+        const key = keyOf(nameOf(object));
+        seen.add(key);
+        set(key, project(object));
+      }
+      ({ continues, resourceVersion: version } = page);
+    } while (continues !== "");
+    for (const key of [...entries.keys()]) if (!seen.has(key)) set(key, null);
+    first = false;
+    resolve();
+    return version;
+  }
+
+  async function follow(): Promise<void> {
+    let version = "";
+    let retryMs = FIRST_RETRY_MS;
+    while (!signal.aborted) {
+      try {
+        if (version === "") version = await relist();
+        for await (const event of kube.watch(resource, scope, version, signal)) {
+          version = event.object.metadata.resourceVersion ?? version;
+          retryMs = FIRST_RETRY_MS;
+          if (event.type === "BOOKMARK") continue;
+          set(keyOf(nameOf(event.object)), event.type === "DELETED" ? null : project(event.object));
+        }
+      } catch (fault) {
+        if (signal.aborted) break;
+        // 410: what happened since is forgotten. Anything else may have lost an event, and a list costs little.
+        version = "";
+        if (!hasStatus(fault, 410)) onFault(fault, resource);
+        await sleep(retryMs, undefined, { signal }).catch(() => undefined);
+        retryMs = Math.min(retryMs * 2, MAX_RETRY_MS);
+      }
+    }
+    reject(signal.reason);
+  }
+  synced.catch(() => undefined);
+  void follow();
+  return { get: (key) => entries.get(key), entries, synced };
+}
