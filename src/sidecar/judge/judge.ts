@@ -6,6 +6,7 @@
  * the policy are refusals, each on record wherever a record can still be taken.
  */
 import { hash } from "node:crypto";
+import { redact } from "#audit/redact.ts";
 import { capabilityOf } from "#contract/capabilities.ts";
 import { type Credential, CredentialFault } from "#contract/credential.ts";
 import type { Decision } from "#contract/decision.ts";
@@ -219,7 +220,9 @@ class Connection implements ConnectionJudge {
     return this.#refusal("connect", this.#connected, facts, why, loaded, clockless);
   }
 
-  refuse(code: string, detail: string, operation: Operation | null): Refusal {
+  refuse(code: string, why: string, operation: Operation | null): Refusal {
+    // It quotes what the agent sent: a name, a protocol. It goes to the terminal and into the answer, too.
+    const detail = redact(why, "name");
     const denial = denialOf(code);
     const decision = ownDecision(code, denial);
     const said = operation ?? { ...UNREAD, detail: detail === "" ? "" : `"fault":${quote(detail)}` };
