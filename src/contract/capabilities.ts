@@ -24,6 +24,15 @@ export const CAPABILITIES: readonly Capability[] = [
     credential: true,
   },
   {
+    protocol: "postgres",
+    carried: "carried",
+    understands:
+      "PostgreSQL 3.0 to 3.2, TLS in-band or direct: each statement, by PostgreSQL's own parser; COPY, cursors, prepared statements",
+    hold: false,
+    mask: false,
+    credential: true,
+  },
+  {
     protocol: "tls",
     carried: "opaque",
     understands: "SNI and ALPN of a passthrough target",

@@ -61,6 +61,10 @@ export const DENIALS = {
     "A placeholder for a credential was sent where it does not belong.",
     "Send it only to the target whose credential it stands for, in the field where that one goes.",
   ),
+  credential_missing: policy(
+    "This target is entered with the gateway's credential, and no policy puts it in.",
+    "Ask for a policy that names the target's credential for this connection.",
+  ),
   approval_unavailable: policy(
     "This operation needs a person's approval, and nobody can give one here.",
     "Ask the policy's author.",
@@ -125,6 +129,31 @@ export const DENIALS = {
     message: "The exchange took longer than the target permits.",
     advice: "Ask for a longer total limit.",
   },
+  // PostgreSQL
+  protocol_violation: protocol("The message is not PostgreSQL's protocol.", "Use a driver for protocol 3."),
+  statement_too_large: protocol("The statement is too large to be judged.", "Send it in smaller pieces, or use COPY."),
+  not_utf8: protocol("The statement is not UTF-8.", "Use client_encoding UTF8."),
+  obscured: protocol(
+    "A statement that nobody understood has just run, so this one could be read in two ways.",
+    "Send Sync and wait for its answer before this statement.",
+  ),
+  setting_pinned: protocol(
+    "This setting decides how statements are read, and stays as it is.",
+    "Leave client_encoding, standard_conforming_strings and backslash_quote alone.",
+  ),
+  read_only_target: policy("This target is read-only.", "Do not ask for a transaction that writes."),
+  channel_binding: protocol(
+    "The client binds its password to a certificate that is not the upstream's.",
+    "Set channel_binding=disable, or let the gateway put the credential in.",
+  ),
+  placeholder_wrong: policy(
+    "The gateway puts the credential for this target in; another one was sent along.",
+    "Send the placeholder that stands for this target's credential.",
+  ),
+  cancel_unknown: protocol(
+    "No statement of this pod has this cancel key.",
+    "Cancel only what runs on an own connection.",
+  ),
   // us and the upstream
   no_bundle: outage(
     "No policy is loaded; everything is denied.",
@@ -142,6 +171,14 @@ export const DENIALS = {
   upstream_unreachable: outage("The upstream could not be reached.", "Try again later."),
   upstream_timeout: outage("The upstream did not answer in time.", "Try again later."),
   upstream_tls: outage("The upstream's certificate could not be verified.", "Ask for `upstream.ca` in the target."),
+  credential_refused: outage(
+    "The upstream did not take the credential in a way that is safe.",
+    "Report it: the upstream must ask for SCRAM-SHA-256 over TLS.",
+  ),
+  reader_unavailable: outage(
+    "PostgreSQL's parser could not be loaded; nothing is let through unread.",
+    "Try again later.",
+  ),
   upstream_malformed: outage("The upstream's answer is malformed.", "Report it to the upstream."),
 } as const satisfies Record<string, Denial>;
 

@@ -82,6 +82,7 @@ export const SqlFacts = Type.Object(
       Type.Object(
         {
           kind: Type.String(),
+          action: Type.Enum([...ACTIONS]),
           tables: Type.Array(SqlTable),
           functions: Type.Array(Type.String()),
           columns: Type.Array(Type.String()),
@@ -92,6 +93,11 @@ export const SqlFacts = Type.Object(
       ),
     ),
     text: Type.String(),
+    /** Why `complete` is false. */
+    doubts: Type.Array(Type.String()),
+    /** Who the session is upstream. */
+    user: Type.String(),
+    database: Type.String(),
   },
   strict,
 );

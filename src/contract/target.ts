@@ -95,6 +95,12 @@ export const TargetSpec = Type.Object(
           "The credential may be sent without verified TLS. Only where `endpoints` say which machine that is; for a database on loopback.",
       }),
     ),
+    readOnly: Type.Optional(
+      Type.Boolean({
+        description:
+          "Databases: the server itself is told that every transaction reads only, and whatever would undo that is refused.",
+      }),
+    ),
     labels: Type.Optional(Type.Record(Type.String(), Type.String())),
   },
   strict,

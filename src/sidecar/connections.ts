@@ -202,7 +202,8 @@ class Tracked implements OpenConnection {
   #ports(lane: Lane, peer: Peer, connect: Permit<"connect">): Ports {
     const { upstreams, wheel, gate, opaqueTls, opaqueTcp } = this.#options;
     const opaque = lane === opaqueTls || lane === opaqueTcp;
-    const secure = lane !== opaqueTls && (peer.secure || peer.target.upstream?.tls === true);
+    const wraps = lane !== opaqueTls && lane.tlsInBand !== true;
+    const secure = wraps && (peer.secure || peer.target.upstream?.tls === true);
     this.#judge.protect(secure ? "tls" : "none", (error) => this.#broken("settled", error));
     const dialed = { host: peer.host, port: peer.port, target: peer.target, secure, alpn: secure ? lane.alpn : [] };
     const dials = new Dials(dialed, opaque ? null : this.#judge.run);

@@ -200,10 +200,15 @@ function open(admitted: Admitted, lane: Lane, secure: boolean): void {
 
 /** Asks for the connect permit. Held: the pipeline waits; the leg is not read meanwhile, and its end ends the wait. */
 function connect(rooms: Rooms, arrived: Arrived, operation: Operation, then: (admitted: Admitted) => void): void {
+  const { leg, host } = arrived.addressed;
   const said = (verdict: Permit<"connect"> | Refusal): void => {
-    if (verdict.kind === "permit") return then({ ...arrived, connect: verdict });
+    if (verdict.kind === "permit") {
+      // For lanes that start TLS in-band.
+      leg.prepareTls(() => rooms.leaves.contextFor(host));
+      return then({ ...arrived, connect: verdict });
+    }
     arrived.connection.refused();
-    refuse(arrived.addressed.leg, arrived.detected, verdict, rooms.refusals);
+    refuse(leg, arrived.detected, verdict, rooms.refusals);
   };
   const verdict = arrived.judge.connect(operation, { settled: (_held, settled) => said(settled) });
   if (verdict.kind !== "held") said(verdict);

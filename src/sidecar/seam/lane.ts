@@ -68,5 +68,7 @@ export interface Lane {
   readonly protocol: Protocol;
   readonly alpn: readonly string[]; // claimed by ALPN alone, before any byte
   readonly sniff: ((head: Uint8Array) => Sniff) | null; // null: only where a target declares it
+  /** TLS starts in-band: upstreams are dialed plain, whatever the agent spoke, and the lane calls startTls itself. */
+  readonly tlsInBand?: boolean;
   open(ports: Ports, from: Rest | null): Session;
 }

@@ -1,0 +1,52 @@
+/**
+ * Where masks are carried out: what the session asks of whoever knows which columns are confidential. The session knows the wire;
+ * the masker sees fields and rows, never a socket.
+ *
+ * Fails closed: what the masker objects to is refused before it is forwarded; a result that it cannot attribute ends the statement.
+ */
+import type { MaskRule } from "#contract/decision.ts";
+import type { Field } from "./codec/backend.ts";
+import type { Statement } from "./sql/reading.ts";
+
+/** Made once a process. */
+export interface RowMasker {
+  /** One session's: user and database are the upstream's. */
+  open(place: { readonly target: string; readonly database: string; readonly user: string }): SessionMasker;
+}
+
+/** Whatever is done with rows: statements in the order of a Query string; for EXECUTE and FETCH the one that they run. */
+export interface MaskedAct {
+  readonly masks: readonly MaskRule[];
+  readonly statements: readonly Statement[];
+}
+
+export interface SessionMasker {
+  /**
+   * A query of the sidecar's own that this upstream session must answer before the masks can be applied (names → OIDs); null: all
+   * is known. One statement, read-only, names and operators qualified with pg_catalog, results in text format.
+   */
+  question(masks: readonly MaskRule[]): string | null;
+  /** Its answer; null in a row is NULL, bytes are latin1. */
+  learn(masks: readonly MaskRule[], rows: readonly (readonly (string | null)[])[]): void;
+  /** Asked before the act is forwarded, after `question` was answered. Null: it can be masked; else why not, for the refusal. */
+  objection(act: MaskedAct): string | null;
+  /** A result set of `statement` begins. Null: nothing in it is masked, its rows pass as they are. A text: it must not be shown. */
+  result(act: MaskedAct, statement: Statement | null, fields: readonly Field[]): ResultMask | string | null;
+  /** COPY … TO STDOUT begins. `binary`: the overall format; `columns`: how many there are. As `result`. */
+  copy(act: MaskedAct, statement: Statement | null, binary: boolean, columns: number): CopyMask | string | null;
+  /** An ErrorResponse or NoticeResponse of an act with masks: the text fields that may quote a value, by letter. The same map: as it is. */
+  notice(act: MaskedAct, fields: ReadonlyMap<string, string>): ReadonlyMap<string, string>;
+}
+
+export interface ResultMask {
+  /** A DataRow's body behind its length (Int16 count, then Int32 length and bytes each); may be changed in place. Same or new bytes. */
+  row(body: Uint8Array): Uint8Array;
+  /** Values that were masked so far. */
+  readonly masked: number;
+}
+
+export interface CopyMask {
+  /** The body of one CopyData, which PostgreSQL makes of one row each; or null: it is not what was expected, and the copy must end. */
+  data(body: Uint8Array): Uint8Array | null;
+  readonly masked: number;
+}

@@ -1,0 +1,208 @@
+/**
+ * Settings that decide how the server reads a text, or whether it writes at all (THREATS Q2, Q4). They are pinned in the startup
+ * message, which outranks `ALTER ROLE … SET` and `options`; a statement that would change one is refused, and a session in which one
+ * changed all the same is ended: from then on our reading and the server's are two different things.
+ */
+import type { SessionEffect, Statement } from "./sql/reading.ts";
+
+interface Pinned {
+  readonly value: string;
+  /** Whether a value means the pinned one. */
+  readonly same: (value: string) => boolean;
+}
+
+const isOn = (value: string): boolean => /^(?:on|true|tru|tr|t|yes|ye|y|1)$/i.test(value);
+// PostgreSQL compares encoding names by their letters and digits only; drivers send 'utf-8' with its quotes, too.
+const isUtf8 = (value: string): boolean => /^(?:utf8|unicode)$/.test(value.toLowerCase().replaceAll(/[^a-z0-9]/g, ""));
+
+const PINNED: ReadonlyMap<string, Pinned> = new Map([
+  ["client_encoding", { value: "UTF8", same: isUtf8 }],
+  ["standard_conforming_strings", { value: "on", same: isOn }],
+  ["backslash_quote", { value: "safe_encoding", same: (value) => value.toLowerCase() === "safe_encoding" }],
+]);
+
+/** Pinned to `on` where the target is read-only. */
+const READ_ONLY = "default_transaction_read_only";
+const READ_ONLY_NAMES = new Set([READ_ONLY, "transaction_read_only"]);
+
+/** In a startup message they change nothing that a judgement rests on. */
+const HARMLESS = new Set([
+  "application_name",
+  "datestyle",
+  "intervalstyle",
+  "timezone",
+  "extra_float_digits",
+  "bytea_output",
+  "client_min_messages",
+  "statement_timeout",
+  "lock_timeout",
+  "idle_in_transaction_session_timeout",
+  "idle_session_timeout",
+  "transaction_timeout",
+  "search_path",
+  "lc_messages",
+  "jit",
+  "work_mem",
+  "geqo",
+  "plan_cache_mode",
+  "default_transaction_isolation",
+]);
+
+export interface Identity {
+  readonly user: string;
+  readonly database: string;
+}
+
+export type Parameters =
+  | { readonly kind: "parameters"; readonly parameters: readonly (readonly [string, string])[] }
+  | { readonly kind: "refused"; readonly why: string; readonly sqlState: string };
+
+/** What the agent's startup message asks to be called. Null: it names no user. */
+export function identityOf(parameters: readonly (readonly [string, string])[]): Identity | null {
+  let user = "";
+  let database = "";
+  for (const [name, value] of parameters) {
+    if (name === "user") user = value;
+    else if (name === "database") database = value;
+  }
+  return user === "" ? null : { user, database: database === "" ? user : database };
+}
+
+/** The parameters that go on: the upstream's identity, what the agent asked for, and what we pin. Bytes as latin1. */
+export function upstreamParameters(
+  asked: readonly (readonly [string, string])[],
+  identity: Identity,
+  readOnly: boolean,
+): Parameters {
+  const parameters: (readonly [string, string])[] = [
+    ["user", identity.user],
+    ["database", identity.database],
+  ];
+  const refuse = (why: string, sqlState = "0A000"): Parameters => ({ kind: "refused", why, sqlState });
+  for (const [name, value] of asked) {
+    const key = name.toLowerCase();
+    if (key === "user" || key === "database" || name.startsWith("_pq_.")) continue;
+    if (key === "replication") {
+      if (!/^(?:false|fals|fal|fa|f|off|of|no|n|0)$/i.test(value)) return refuse("replication is not carried");
+      continue;
+    }
+    if (key === "options") {
+      const options = readOptions(value);
+      if (options === null) return refuse("startup options are understood as -c name=value only");
+      for (const [option, text] of options) {
+        const why = add(parameters, option, text, readOnly);
+        if (why !== null) return refuse(why);
+      }
+      continue;
+    }
+    const why = add(parameters, name, value, readOnly);
+    if (why !== null) return refuse(why);
+  }
+  for (const [name, { value }] of PINNED) parameters.push([name, value]);
+  if (readOnly) parameters.push([READ_ONLY, "on"]);
+  return { kind: "parameters", parameters };
+}
+
+/** Null: added, or the same as what is pinned anyway. */
+function add(to: (readonly [string, string])[], name: string, value: string, readOnly: boolean): string | null {
+  const key = name.toLowerCase();
+  const pinned = PINNED.get(key);
+  if (pinned !== undefined) {
+    // SQL_ASCII asks for bytes as they are; those of a UTF-8 database are what UTF8 gives.
+    if (pinned.same(value) || (key === "client_encoding" && /^'?sql_?ascii'?$/i.test(value))) return null;
+    return `${key} is pinned to ${pinned.value}`;
+  }
+  if (READ_ONLY_NAMES.has(key)) {
+    if (readOnly) return isOn(value) ? null : "this target is read-only";
+    to.push([name, value]);
+    return null;
+  }
+  if (key === "search_path" && misleads(value)) return "search_path puts other schemas before pg_catalog";
+  if (!HARMLESS.has(key)) return `the startup parameter ${key} is not passed on`;
+  to.push([name, value]);
+  return null;
+}
+
+/** pg_catalog is searched first unless it is named; named later, somebody's look-alikes come first. */
+function misleads(path: string): boolean {
+  const schemas = path
+    .toLowerCase()
+    .split(",")
+    .map((schema) => schema.trim().replaceAll('"', ""));
+  const temporary = schemas.findIndex((schema) => schema.startsWith("pg_temp"));
+  return schemas.indexOf("pg_catalog") > 0 || (temporary >= 0 && temporary < schemas.length - 1);
+}
+
+/**
+ * `options` of a startup message: words separated by spaces, a backslash takes the next character as it is (manual: libpq, options);
+ * `-c name=value` or `--name=value`. Null: something else.
+ */
+export function readOptions(text: string): (readonly [string, string])[] | null {
+  const words = splitOptions(text);
+  const options: (readonly [string, string])[] = [];
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i] ?? "";
+    let assignment: string;
+    if (word === "-c") assignment = words[++i] ?? "";
+    else if (word.startsWith("-c")) assignment = word.slice(2);
+    else if (word.startsWith("--")) assignment = word.slice(2).replace(/^[^=]*/, (name) => name.replaceAll("-", "_"));
+    else return null;
+    const at = assignment.indexOf("=");
+    if (at < 1) return null;
+    options.push([assignment.slice(0, at), assignment.slice(at + 1)]);
+  }
+  return options;
+}
+
+function splitOptions(text: string): string[] {
+  const words: string[] = [];
+  let word: string | null = null;
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i] ?? "";
+    if (/[ \t\n\v\f\r]/.test(c)) {
+      if (word !== null) words.push(word);
+      word = null;
+    } else word = (word ?? "") + (c === "\\" ? (text[++i] ?? "") : c);
+  }
+  if (word !== null) words.push(word);
+  return words;
+}
+
+/** What the server reports of a setting: null, or why the session cannot go on. Bytes as latin1. */
+export function reported(name: string, value: string, readOnly: boolean): string | null {
+  const key = name.toLowerCase();
+  const pinned = PINNED.get(key);
+  if (pinned !== undefined && !pinned.same(value)) return `${key} became ${value}`;
+  if (readOnly && key === READ_ONLY && !isOn(value)) return `${key} became ${value}`;
+  return null;
+}
+
+/** Why a statement may not run in this session whatever a policy says; null: it may. */
+export function objection(statement: Statement, readOnly: boolean): SettingObjection | null {
+  for (const effect of statement.effects) {
+    const found = objectionTo(effect, statement.complete, readOnly);
+    if (found !== null) return found;
+  }
+  return null;
+}
+
+export interface SettingObjection {
+  readonly code: "setting_pinned" | "read_only_target";
+  readonly why: string;
+}
+
+function objectionTo(effect: SessionEffect, complete: boolean, readOnly: boolean): SettingObjection | null {
+  if (effect.kind === "begin" && effect.readWrite === true && readOnly)
+    return { code: "read_only_target", why: "READ WRITE" };
+  if (effect.kind !== "set") return null;
+  const key = effect.name.toLowerCase();
+  const pinned = PINNED.get(key);
+  if (pinned !== undefined) {
+    // A value that is not shown, or the one that was given at the start: RESET and DEFAULT go back to what is pinned.
+    const stays = effect.value === null ? complete : pinned.same(effect.value);
+    return stays ? null : { code: "setting_pinned", why: key };
+  }
+  if (readOnly && READ_ONLY_NAMES.has(key) && !(effect.value === null ? complete : isOn(effect.value)))
+    return { code: "read_only_target", why: key };
+  return null;
+}
