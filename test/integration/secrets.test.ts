@@ -34,6 +34,9 @@ const SECRETS = {
 } as const;
 type Name = keyof typeof SECRETS;
 
+/** RFC 7468, in two words: no file of ours shall look as if it held one. */
+const KEY = ["PRIVATE", "KEY"].join(" ");
+
 /** Where each is put in a request: path with query, headers, body. */
 const PLACES: Readonly<
   Record<Exclude<Name, "setCookie">, { path?: string; headers?: Record<string, string>; body?: string }>
@@ -51,8 +54,8 @@ const PLACES: Readonly<
   github: { path: `/clone/${SECRETS.github}`, headers: { "user-agent": `git/2 ${SECRETS.github}` } },
   jwt: { path: `/callback/${SECRETS.jwt}`, headers: { "x-forwarded-user": SECRETS.jwt } },
   privateKey: {
-    headers: { "x-key": `-----BEGIN ${"PRIVATE"} KEY-----${SECRETS.privateKey}-----END ${"PRIVATE"} KEY-----` },
-    body: `-----BEGIN ${"PRIVATE"} KEY-----\n${SECRETS.privateKey}\n-----END ${"PRIVATE"} KEY-----\n`,
+    headers: { "x-key": `-----BEGIN ${KEY}-----${SECRETS.privateKey}-----END ${KEY}-----` },
+    body: `-----BEGIN ${KEY}-----\n${SECRETS.privateKey}\n-----END ${KEY}-----\n`,
   },
   sqlPassword: {
     path: `/run?sql=${encodeURIComponent(`ALTER ROLE app PASSWORD '${SECRETS.sqlPassword}'`)}`,
