@@ -80,11 +80,8 @@ function indirection(w: Walker, f: Fields, place: Place): void {
       const name = textOf(node.fields["sval"]);
       w.found.column(name, place.condition);
       if (w.found.functions.has("information_schema._pg_expandarray") && (name === "n" || name === "x")) continue;
-      if (HARMLESS_FUNCTIONS.has(name)) noteFunction(w.found, { schema: "", name });
-      else {
-        w.found.act("execute");
-        w.found.doubt(`(…).${name} may call a function of that name`);
-      }
+      noteFunction(w.found, { schema: "", name });
+      if (!HARMLESS_FUNCTIONS.has(name)) w.found.doubt(`(…).${name} may call a function of that name`);
     }
   }
 }
@@ -99,10 +96,13 @@ export const EXPRESSIONS: Shapes = {
   ColumnRef: { own: ["fields"], skip: ["location"], run: columnRef },
   ParamRef: { skip: ["number", "location"] },
   A_Expr: {
-    own: ["name"],
+    own: ["name", "kind"],
     walk: ["lexpr", "rexpr"],
-    skip: ["kind", "rexpr_list_start", "rexpr_list_end", "location"],
-    run: (w, f) => noteOperator(w, f["name"]),
+    skip: ["rexpr_list_start", "rexpr_list_end", "location"],
+    run: (w, f) => {
+      // BETWEEN has no operator in its name: it stands for >= and <=
+      if (!/^AEXPR_(NOT_)?BETWEEN(_SYM)?$/.test(textOf(f["kind"]))) noteOperator(w, f["name"]);
+    },
   },
   BoolExpr: { walk: ["args"], skip: ["boolop", "location"] },
   NullTest: { walk: ["arg"], skip: ["nulltesttype", "argisrow", "location"] },

@@ -22,10 +22,15 @@ export type SessionEffect =
   | { readonly kind: "execute"; readonly name: string }
   | { readonly kind: "deallocate"; readonly name: string | null }
   | { readonly kind: "declare-cursor"; readonly name: string }
+  | { readonly kind: "fetch"; readonly name: string }
+  | { readonly kind: "close-cursor"; readonly name: string | null }
   | { readonly kind: "discard" }
   | { readonly kind: "listen" }
   | { readonly kind: "copy-in" }
   | { readonly kind: "copy-out" };
+
+/** The reader's doubt about EXECUTE: the session, which has followed PREPARE, takes it away. FETCH is doubted by the session itself. */
+export const KNOWN_TO_THE_SESSION = "what a prepared statement does is known to the session only";
 
 /** One output column, as far as the text says: for masking. */
 export interface OutputColumn {

@@ -1,7 +1,7 @@
 /**
  * Statements about the session itself: transactions, settings, prepared statements, cursors, notifications.
  */
-import type { SessionEffect } from "./reading.ts";
+import { KNOWN_TO_THE_SESSION, type SessionEffect } from "./reading.ts";
 import { noteSetting } from "./settings.ts";
 import { constantOf, type Fields, isFields, listOf, nodeOf, textOf } from "./tree.ts";
 import type { Place, Shapes, Walker } from "./walker.ts";
@@ -110,7 +110,7 @@ export function plainSetConfig(w: Walker, f: Fields): boolean {
 
 function execute(w: Walker, f: Fields): void {
   w.found.act("execute");
-  w.found.doubt("what a prepared statement does is known to the session only");
+  w.found.doubt(KNOWN_TO_THE_SESSION);
   w.found.effects.push({ kind: "execute", name: textOf(f["name"]) });
 }
 
@@ -134,8 +134,19 @@ export const SESSION: Shapes = {
     skip: ["options"],
     run: (w, f) => void w.found.effects.push({ kind: "declare-cursor", name: textOf(f["portalname"]) }),
   },
-  FetchStmt: { skip: ["direction", "howMany", "portalname", "ismove"] },
-  ClosePortalStmt: { skip: ["portalname"] },
+  /** What it shows is what was declared: the session judges it by that, and doubts a cursor that it does not know. */
+  FetchStmt: {
+    own: ["portalname"],
+    skip: ["direction", "howMany", "ismove"],
+    run: (w, f) => void w.found.effects.push({ kind: "fetch", name: textOf(f["portalname"]) }),
+  },
+  ClosePortalStmt: {
+    own: ["portalname"],
+    run: (w, f) => {
+      const name = textOf(f["portalname"]);
+      w.found.effects.push({ kind: "close-cursor", name: name === "" ? null : name });
+    },
+  },
   ListenStmt: { skip: ["conditionname"], run: (w) => void w.found.effects.push({ kind: "listen" }) },
   UnlistenStmt: { skip: ["conditionname"] },
   NotifyStmt: { skip: ["conditionname", "payload"], run: (w) => w.found.act("write") },

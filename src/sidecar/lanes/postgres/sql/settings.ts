@@ -36,6 +36,7 @@ const HARMLESS = new Set([
   "transaction_isolation",
   "transaction_deferrable",
   "lc_messages",
+  "synchronize_seqscans",
 ]);
 const PLANNER = /^enable_[a-z_]+$/;
 const IDENTITY = new Set(["role", "session_authorization", "is_superuser"]);
