@@ -84,6 +84,11 @@ export class Gateway {
     return this.#sidecar?.pid() ?? -1;
   }
 
+  /** Of the metrics and probes listener, on 127.0.0.1. */
+  get adminPort(): number {
+    return this.#adminPort;
+  }
+
   get collectorPid(): number {
     return this.#collector?.pid() ?? -1;
   }

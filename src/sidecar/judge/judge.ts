@@ -19,6 +19,7 @@ import type { Clock } from "#core/clock.ts";
 import { quote, quoteOrNull } from "#core/json-text.ts";
 import type { Credentials, Waiting } from "#sidecar/seam/credentials.ts";
 import type { Held, Judge, Operation, Outcome, Permit, Refusal, Scope, Waiter } from "#sidecar/seam/verdict.ts";
+import { Findings } from "./brought.ts";
 import { logsInAtConnect, type Protection, whyForbidden, whyUnfit } from "./credential-rules.ts";
 import { Folder } from "./fold.ts";
 import { opened, permit } from "./permit.ts";
@@ -127,6 +128,7 @@ function denialOf(code: string): Denial {
 
 export function createJudges(options: JudgeOptions): Judges {
   const { recorder } = options;
+  const findings = new Findings(options.clock, (kind, members) => void recorder.note(kind, members));
   const folder = new Folder((op, count, what) => recorder.fold({ op, count, what }));
   const runText =
     options.run === null
@@ -134,7 +136,7 @@ export function createJudges(options: JudgeOptions): Judges {
       : `{"id":${quote(options.run.id)},"user":${quote(options.run.user)},"intent":${quote(options.run.intent)},"verified":${options.run.verified}}`;
   return {
     open(entry, place) {
-      return new Connection(options, folder, runText, recorder.session(entry), place);
+      return new Connection({ ...options, folder, findings, runText }, recorder.session(entry), place);
     },
     flush() {
       folder.flush();
@@ -142,12 +144,18 @@ export function createJudges(options: JudgeOptions): Judges {
   };
 }
 
+/** What all connections' judges have in common. */
+interface Shared extends JudgeOptions {
+  readonly folder: Folder;
+  readonly findings: Findings;
+  readonly runText: string;
+}
+
 class Connection implements ConnectionJudge {
   readonly session: number;
-  readonly #options: JudgeOptions;
+  readonly #options: Shared;
   readonly #recorder: Recorder;
   readonly #clock: Clock;
-  readonly #folder: Folder;
   readonly #place: Place;
   readonly #preamble: string;
   /** Credentials that somebody waits for. */
@@ -158,15 +166,14 @@ class Connection implements ConnectionJudge {
   #protection: Protection = "none";
   #broken: ((error: unknown) => void) | null = null;
 
-  constructor(options: JudgeOptions, folder: Folder, runText: string, session: number, place: Place) {
+  constructor(options: Shared, session: number, place: Place) {
     this.#options = options;
     this.#recorder = options.recorder;
     this.#clock = options.clock;
-    this.#folder = folder;
     this.session = session;
     this.#place = place;
     const name = place.target === null || place.target.name === "" ? null : place.target.name;
-    this.#preamble = `"v":${OPERATION_VERSION},"target":{"name":${quoteOrNull(name)},"host":${quote(place.host)},"port":${place.port},"labels":${JSON.stringify(place.target?.labels ?? {})}},"run":${runText}`;
+    this.#preamble = `"v":${OPERATION_VERSION},"target":{"name":${quoteOrNull(name)},"host":${quote(place.host)},"port":${place.port},"labels":${JSON.stringify(place.target?.labels ?? {})}},"run":${options.runText}`;
   }
 
   get run(): string {
@@ -220,7 +227,9 @@ class Connection implements ConnectionJudge {
     return this.#refusal("connect", this.#connected, facts, why, loaded, clockless);
   }
 
-  refuse(code: string, why: string, operation: Operation | null): Refusal {
+  refuse(asked: string, why: string, operation: Operation | null): Refusal {
+    // Targets come with the bundle: without one nothing is known, and that is what has to be said.
+    const code = asked === "target_unknown" && this.#options.holder.current === null ? "no_bundle" : asked;
     // It quotes what the agent sent: a name, a protocol. It goes to the terminal and into the answer, too.
     const detail = redact(why, "name");
     const denial = denialOf(code);
@@ -259,6 +268,9 @@ class Connection implements ConnectionJudge {
       masked: outcome.masked,
       attempts: outcome.attempts,
     });
+    const { target, host } = this.#place;
+    for (const finding of outcome.findings ?? [])
+      this.#options.findings.tell(finding, target?.name ?? "", host, "answer", "masked");
   }
 
   close(bytesUp: number, bytesDown: number, why: string): void {
@@ -279,6 +291,11 @@ class Connection implements ConnectionJudge {
     const reads = operation.action === "read" || operation.action === "connect";
     const full = this.#recorder.refuses(reads);
     if (full !== null) return no(ownDecision(full, DENIALS[full]));
+    const { target, host } = this.#place;
+    const { brought } = operation;
+    const bringing =
+      brought === undefined ? null : this.#options.findings.judge(brought, target, host, loaded.settings);
+    if (bringing?.kind === "deny") return no(ownDecision(bringing.code, DENIALS[bringing.code], bringing.what));
     let credential: Credential | null = null;
     if (decision.credential !== null && (scope !== "connect" || logsInAtConnect(operation.protocol))) {
       const found = this.#credential(decision.credential, operation);
@@ -292,7 +309,7 @@ class Connection implements ConnectionJudge {
     if (seq === 0) return no(ownDecision("audit_failed", DENIALS.audit_failed));
     this.#tell(scope, operation, facts, "allow", decision, seq, false, startedMs);
     if (scope === "connect") this.#connectedAs = credential?.name ?? null;
-    return permit(scope, seq, decision, startedMs, credential);
+    return permit({ scope, seq, decision, startedMs, credential, strip: bringing?.kind === "strip" });
   }
 
   /** At hand; or a denial; or null: it is being fetched. */
@@ -391,7 +408,7 @@ class Connection implements ConnectionJudge {
     const now = this.#clock.elapsedMs();
     const coarse = `${this.#place.target?.name ?? ""} ${this.#place.host}:${this.#place.port} ${decision.code}`;
     const exact = hash("sha256", `${scope}\n${this.#preamble}\n${facts}\n${decision.code}`, "base64");
-    const folded = this.#folder.ask(exact, coarse, decision.quiet, now);
+    const folded = this.#options.folder.ask(exact, coarse, decision.quiet, now);
     const denial = denialOf(decision.code);
     let seq: number;
     let event: string;
@@ -401,7 +418,7 @@ class Connection implements ConnectionJudge {
     } else {
       seq = this.#record(scope, operation, "deny", decision, loaded?.revision ?? "");
       event = `${this.#recorder.boot}-${seq}`;
-      this.#folder.recorded(exact, coarse, seq, event, now);
+      this.#options.folder.recorded(exact, coarse, seq, event, now);
     }
     this.#tell(
       scope,
