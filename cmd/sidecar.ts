@@ -137,7 +137,9 @@ function nameserver(text: string): { address: string; port: number }[] {
 async function bundleSource(): Promise<BundleSource> {
   if (!config.bundle.startsWith("https://")) return createFileBundleSource(config.bundle);
   const { createHttpBundleSource } = await import("#policy/source/http.ts");
-  return createHttpBundleSource({ url: config.bundle, token: () => readFile(PATHS.token, "utf8") });
+  // One authority for the whole control plane: the collector's is the bundle server's.
+  const trust = config.collectorCa === null ? {} : { ca: config.collectorCa };
+  return createHttpBundleSource({ url: config.bundle, token: () => readFile(PATHS.token, "utf8"), ...trust });
 }
 
 /** A parent that opened a channel has the credentials (`sidegate run`). */

@@ -12,10 +12,10 @@ import { createDrain, drainOnSignals } from "#process/drain.ts";
 import { createLineWriter } from "#process/line-writer.ts";
 import { createLog } from "#process/log.ts";
 import { createRegistry } from "#process/metrics.ts";
+import { pollFiles } from "#process/polled-files.ts";
 import { readCertificate } from "#webhook/certificate.ts";
 import { declareWebhookMetrics } from "#webhook/metrics.ts";
 import { mutate } from "#webhook/mutate.ts";
-import { pollFiles } from "#webhook/polled-files.ts";
 import { serveWebhook } from "#webhook/server.ts";
 import { validate } from "#webhook/validate.ts";
 

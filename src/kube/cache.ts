@@ -13,7 +13,7 @@ export interface CacheOptions<V> {
   readonly scope?: Scope;
   /** Null: not of interest. */
   readonly project: (object: KubeObject) => V | null;
-  /** Called after the cache has the new value; undefined: gone. Not during the first listing. Must not throw. */
+  /** Called after the cache has the new value; undefined: gone. Also during the first listing. Must not throw. */
   readonly onChange: (key: string, value: V | undefined, before: V | undefined) => void;
   readonly onFault: (fault: unknown, resource: Resource) => void;
   readonly maxEntries: number;
@@ -36,20 +36,19 @@ export function startCache<V>(options: CacheOptions<V>): Cache<V> {
   const { kube, resource, scope = {}, project, onChange, onFault, maxEntries, signal } = options;
   const entries = new Map<string, V>();
   const { promise: synced, resolve, reject } = Promise.withResolvers<void>();
-  let first = true;
 
   function set(key: string, value: V | null): void {
     const before = entries.get(key);
     if (value === null) {
       if (before === undefined) return;
       entries.delete(key);
-      if (!first) onChange(key, undefined, before);
+      onChange(key, undefined, before);
       return;
     }
     if (before === undefined && entries.size >= maxEntries)
       throw new RangeError(`more than ${maxEntries} ${resource.plural}`);
     entries.set(key, value);
-    if (!first) onChange(key, value, before);
+    onChange(key, value, before);
   }
 
   async function relist(): Promise<string> {
@@ -65,8 +64,7 @@ export function startCache<V>(options: CacheOptions<V>): Cache<V> {
       }
       ({ continues, resourceVersion: version } = page);
     } while (continues !== "");
-    for (const key of [...entries.keys()]) if (!seen.has(key)) set(key, null);
-    first = false;
+    for (const key of entries.keys()) if (!seen.has(key)) set(key, null);
     resolve();
     return version;
   }

@@ -81,7 +81,7 @@ export function createKube(access: KubeAccess): Kube {
     async list(resource, scope, { limit, continues }) {
       const query = new URLSearchParams({ ...queryOf(scope), limit: String(limit) });
       if (continues !== "") query.set("continue", continues);
-      const path = `${pathOf(resource, { namespace: scope.namespace ?? "", name: "" })}?${query}`;
+      const path = `${pathOf(resource, { namespace: scope.namespace ?? "", name: "" })}?${query.toString()}`;
       return listed(resource, await ask({ method: "GET", path }));
     },
     async *watch(resource, scope, from, signal) {
@@ -92,7 +92,7 @@ export function createKube(access: KubeAccess): Kube {
         resourceVersion: from,
         timeoutSeconds: String(WATCH_S),
       });
-      const path = `${pathOf(resource, { namespace: scope.namespace ?? "", name: "" })}?${query}`;
+      const path = `${pathOf(resource, { namespace: scope.namespace ?? "", name: "" })}?${query.toString()}`;
       const response = await open({ method: "GET", path, signal }, false);
       const status = response.statusCode ?? 0;
       if (status !== 200) throw errorOf(status, await readBody(response));

@@ -1,0 +1,182 @@
+/**
+ * OPA's bundle protocol over TLS for pods: one path; who asks, by the token that the kubelet gave the pod, decides what comes.
+ * ETag, 304, and `Prefer: wait=N` holds the request until there is something else for that pod.
+ *
+ * Errs towards refusing: a token that is bound to no living pod that we know, or that comes from another address, gets nothing.
+ * Format: openpolicyagent.org/docs/management-bundles/#bundle-service-api.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer, type Server } from "node:https";
+import { BUNDLE_PATH } from "#contract/control-environment.ts";
+import type { PodTokenReading } from "#identity/pod-token.ts";
+import type { Issued } from "./issue.ts";
+
+export type Offer =
+  | { readonly kind: "bundle"; readonly etag: string; readonly issue: () => Issued }
+  /** Nothing can be given: why, for the pod's log. */
+  | { readonly kind: "none"; readonly status: 403 | 404 | 503; readonly why: string };
+
+export interface BundleServerOptions {
+  readonly certificate: Serving;
+  readonly authenticate: (authorization: string | null) => Promise<PodTokenReading>;
+  /** What this pod is to have now. `address`: the caller's. */
+  readonly offer: (uid: string, address: string) => Offer;
+  readonly ready: () => boolean;
+  readonly metrics: () => { readonly type: string; readonly text: string };
+  readonly onFault: (fault: unknown) => void;
+  readonly answered: (status: number) => void;
+}
+
+export interface Serving {
+  readonly cert: string;
+  readonly key: string;
+}
+
+export interface BundleServer {
+  readonly port: number;
+  /** Pods that wait in a long poll. */
+  readonly waiting: number;
+  /** Looks again for these pods; what they wait for may have come. */
+  wake(uids: Iterable<string>): void;
+  useCertificate(certificate: Serving): void;
+  close(): Promise<void>;
+}
+
+const MAX_WAIT_S = 120;
+const MAX_CONNECTIONS = 20_000;
+/** A sidecar has one request under way; a second may come while the first is dying. */
+const MAX_WAITING_PER_POD = 2;
+const TLS = { minVersion: "TLSv1.3" } as const;
+
+export async function serveBundles(
+  options: BundleServerOptions,
+  listen: { readonly host: string; readonly port: number },
+): Promise<BundleServer> {
+  /** Called with false: somebody else waits in its place, answer now. */
+  const waiters = new Map<string, Set<(again: boolean) => void>>();
+  let waiting = 0;
+  let closing = false;
+  const server: Server = createServer(
+    { ...TLS, ...options.certificate, maxHeaderSize: 16 * 1024 },
+    (request, response) => {
+      void handle(request, response).catch((fault: unknown) => {
+        options.onFault(fault);
+        if (response.headersSent) response.destroy();
+        else send(response, 500, "a fault of ours\n");
+      });
+    },
+  );
+  server.maxConnections = MAX_CONNECTIONS;
+  server.headersTimeout = 10_000;
+  server.requestTimeout = 10_000;
+  server.keepAliveTimeout = 5_000;
+  server.on("tlsClientError", () => undefined);
+
+  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = (request.url ?? "").split("?", 1)[0];
+    if (request.method !== "GET") return send(response, 405, "GET only\n");
+    if (path === "/healthz") return send(response, 200, "ok\n");
+    if (path === "/readyz") return options.ready() ? send(response, 200, "ok\n") : send(response, 503, "not ready\n");
+    if (path === "/metrics") {
+      const { type, text } = options.metrics();
+      return send(response, 200, text, { "content-type": type });
+    }
+    if (path !== BUNDLE_PATH) return send(response, 404, "no such path\n");
+    const reading = await options.authenticate(request.headers.authorization ?? null);
+    if (reading.kind === "refused") return send(response, 401, `token: ${reading.why}\n`);
+    const address = (request.socket.remoteAddress ?? "").replace(/^::ffff:/, "");
+    await give(request, response, reading.identity.uid, address);
+  }
+
+  async function give(request: IncomingMessage, response: ServerResponse, uid: string, address: string): Promise<void> {
+    const has = request.headers["if-none-match"] ?? "";
+    const end = performance.now() + waitSeconds(request.headers["prefer"]) * 1000;
+    for (;;) {
+      const offer = options.offer(uid, address);
+      if (offer.kind === "none") return send(response, offer.status, `${offer.why}\n`);
+      if (offer.etag !== has) {
+        // Made now, so of what is known now: its own tag goes with it.
+        const { etag, archive } = offer.issue();
+        const type = "application/vnd.openpolicyagent.bundles";
+        return send(response, 200, archive, { etag, "content-type": type });
+      }
+      const left = end - performance.now();
+      if (left <= 0 || closing || response.destroyed) return send(response, 304, "", { etag: offer.etag });
+      if (!(await pause(uid, left, response))) return send(response, 304, "", { etag: offer.etag });
+    }
+  }
+
+  /** Until somebody wakes the pod, the time is over, or the caller has gone; false: a newer request took this one's place. */
+  async function pause(uid: string, ms: number, response: ServerResponse): Promise<boolean> {
+    const others = waiters.get(uid) ?? new Set<(again: boolean) => void>();
+    // The newest stays: the oldest is the one whose caller has probably gone.
+    if (others.size >= MAX_WAITING_PER_POD) for (const oldest of [...others].slice(0, 1)) oldest(false);
+    waiters.set(uid, others);
+    waiting++;
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const look = (): void => resolve(true);
+    others.add(resolve);
+    const timer = setTimeout(look, ms);
+    response.once("close", look);
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(timer);
+      response.off("close", look);
+      others.delete(resolve);
+      if (others.size === 0 && waiters.get(uid) === others) waiters.delete(uid);
+      waiting--;
+    }
+  }
+
+  function send(
+    response: ServerResponse,
+    status: number,
+    body: string | Uint8Array,
+    headers: Readonly<Record<string, string>> = {},
+  ): void {
+    options.answered(status);
+    if (response.destroyed) return;
+    const close = closing ? { connection: "close" } : {};
+    const length = status === 304 ? {} : { "content-length": Buffer.byteLength(body) };
+    response.writeHead(status, { "content-type": "text/plain", ...length, ...close, ...headers });
+    response.end(body);
+  }
+
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(listen.port, listen.host, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+  const bound = server.address();
+  return {
+    port: typeof bound === "object" && bound !== null ? bound.port : listen.port,
+    get waiting() {
+      return waiting;
+    },
+    wake(uids) {
+      for (const uid of uids) for (const resolve of waiters.get(uid) ?? []) resolve(true);
+    },
+    useCertificate: (certificate) => server.setSecureContext({ ...TLS, ...certificate }),
+    async close() {
+      closing = true;
+      for (const each of waiters.values()) for (const resolve of each) resolve(true);
+      const closed = new Promise<void>((resolve) => {
+        server.close(() => resolve());
+      });
+      server.closeIdleConnections();
+      const limit = setTimeout(() => server.closeAllConnections(), 5_000);
+      await closed;
+      clearTimeout(limit);
+    },
+  };
+}
+
+/** RFC 7240: `modes=snapshot;wait=60`, `wait=60, …`. */
+function waitSeconds(prefer: string | string[] | undefined): number {
+  const text = Array.isArray(prefer) ? prefer.join() : (prefer ?? "");
+  const seconds = /(?:^|[,;\s])wait=(\d{1,6})/.exec(text)?.[1];
+  return seconds === undefined ? 0 : Math.min(Number(seconds), MAX_WAIT_S);
+}

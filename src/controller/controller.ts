@@ -1,0 +1,245 @@
+/**
+ * The controller, joined: watches → fleet → bundle server on every replica; compiling, statuses, guard and drift on the leader.
+ * `cmd/controller.ts` reads the configuration and waits for the signal.
+ */
+import { X509Certificate } from "node:crypto";
+import { CONTROL_OBJECT, CONTROL_SERVICE } from "#contract/control-environment.ts";
+import type { Clock } from "#core/clock.ts";
+import { completeOptions } from "#injection/complete-options.ts";
+import type { InjectionOptions } from "#injection/options.ts";
+import { keepCertificates } from "#kube/certificate-keeper.ts";
+import type { CertificateData } from "#kube/certificates.ts";
+import { createTell } from "#kube/events.ts";
+import { electLeader } from "#kube/leader.ts";
+import type { Kube } from "#kube/port.ts";
+import { servingNames } from "#kube/serving-names.ts";
+import { CONTENT_TYPE, type Registry } from "#process/metrics.ts";
+import { BUNDLE_KEY_ID, keepBundleKey } from "./bundle-key.ts";
+import { type BundleServer, serveBundles } from "./bundle-server.ts";
+import { type CompilerOptions, createCompiler } from "./compiler.ts";
+import { createFleet, createKnown } from "./fleet.ts";
+import { createIssuer } from "./issue.ts";
+import { startLeading } from "./leading.ts";
+import { createMaker } from "./maker.ts";
+import { declareControllerMetrics } from "./metrics.ts";
+import { startRounds } from "./rounds.ts";
+import { writeStatuses } from "./status.ts";
+import { fetchTokenKeys } from "./token-keys.ts";
+import { watchAll } from "./watches.ts";
+
+export interface ControllerOptions {
+  readonly kube: Kube;
+  /** Our own namespace. */
+  readonly namespace: string;
+  /** This replica's name. */
+  readonly identity: string;
+  readonly cluster: string;
+  readonly listen: { readonly host: string; readonly port: number };
+  /** DNS names of the serving certificate beside our Services'. */
+  readonly names: readonly string[];
+  readonly checkCaller: boolean;
+  readonly dns: string;
+  readonly guarded: string;
+  readonly injection: () => InjectionOptions | null;
+  readonly compiler: Pick<CompilerOptions, "opa" | "tmp" | "compile">;
+  readonly clock: Clock;
+  readonly registry: Registry;
+  readonly log: (event: string, fields: Readonly<Record<string, string>>) => void;
+  readonly onFault: (where: string, fault: unknown) => void;
+}
+
+export interface Controller {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+const RECOMPUTE_MS = 15;
+/** Observe mode that ends, and whatever a watch may have missed. */
+const RECOMPUTE_EVERY_MS = 10_000;
+const CERTIFICATES_EVERY_MS = 5_000;
+const STATUS_MS = 200;
+const DAY_MS = 86_400_000;
+
+/** Resolves when bundles are served. Rejects where the API server cannot be reached or does not let us. */
+export async function startController(options: ControllerOptions): Promise<Controller> {
+  const { kube, namespace, clock, onFault, log } = options;
+  const abort = new AbortController();
+  const { signal } = abort;
+  const metrics = declareControllerMetrics(options.registry);
+  const fault =
+    (where: string) =>
+    (what: unknown): void => {
+      metrics.faults.with(where).add(1);
+      onFault(where, what);
+    };
+  const known = createKnown();
+  const keep = { kube, secret: { namespace, name: CONTROL_OBJECT.certificates }, clock };
+  const names = [...servingNames(Object.values(CONTROL_SERVICE), namespace), ...options.names];
+  let certificates = await keepCertificates({ ...keep, names });
+  const [key, tokens] = await Promise.all([keepBundleKey(kube, namespace), fetchTokenKeys(kube, () => clock.wallMs())]);
+  const issuer = createIssuer({ cluster: options.cluster, key: () => key, clock });
+  const fleet = createFleet({
+    known,
+    own: namespace,
+    issuer,
+    clock,
+    checkCaller: options.checkCaller,
+    dns: options.dns,
+    why: () => "its policies have not been compiled; their status says why",
+  });
+  const compiler = createCompiler({
+    ...options.compiler,
+    took: (ms) => metrics.compile.with().observe(ms / 1000),
+  });
+  const recompute = startRounds(
+    recomputeNow,
+    { delayMs: RECOMPUTE_MS, everyMs: RECOMPUTE_EVERY_MS },
+    signal,
+    fault("recompute"),
+  );
+  const maker = createMaker({
+    kube,
+    known,
+    fleet,
+    compiler,
+    own: namespace,
+    clock,
+    onDone: () => recompute.ask(),
+    onFault: fault("compile"),
+  });
+  let leading: AbortSignal | null = null;
+  let server: BundleServer | null = null;
+  const statuses = startRounds(
+    async () => {
+      if (leading !== null)
+        await writeStatuses({ kube, known, fleet, maker, own: namespace, clock, onFault: fault("status") }, leading);
+    },
+    { delayMs: STATUS_MS, everyMs: 0 },
+    signal,
+    fault("status"),
+  );
+
+  function recomputeNow(): void {
+    const start = clock.elapsedMs();
+    const changed = fleet.recompute();
+    metrics.reconcile.with().observe((clock.elapsedMs() - start) / 1000);
+    server?.wake(changed);
+    if (leading === null) return;
+    maker.work(leading);
+    statuses.ask();
+  }
+
+  const injection = (): InjectionOptions | null => {
+    const given = options.injection();
+    return given === null ? null : completeOptions(given, { ...runtime() });
+  };
+  const runtime = () => ({
+    "ca.crt": certificates["ca.crt"],
+    "bundle-key.pem": key.publicPem,
+    "bundle-key-id": BUNDLE_KEY_ID,
+    resolvers: (known.services.get(options.dns) ?? []).join(","),
+    "jwks.json": tokens.jwks,
+    issuer: tokens.issuer,
+  });
+
+  function take(next: CertificateData): void {
+    const changed = next["tls.crt"] !== certificates["tls.crt"];
+    certificates = next;
+    if (!changed) return;
+    server?.useCertificate({ cert: next["tls.crt"], key: next["tls.key"] });
+    log("certificate taken over", {});
+  }
+  startRounds(
+    async () => take(await keepCertificates({ ...keep, names })),
+    { delayMs: 0, everyMs: CERTIFICATES_EVERY_MS },
+    signal,
+    fault("certificates"),
+  );
+  startRounds(() => tokens.refresh(), { delayMs: 0, everyMs: 600_000 }, signal, fault("token keys"));
+
+  try {
+    await watchAll({
+      kube,
+      known,
+      own: namespace,
+      clock,
+      changed: () => recompute.ask(),
+      onFault: (what, resource) => fault(`watch ${resource.plural}`)(what),
+      signal,
+    });
+    fleet.recompute();
+    server = await serveBundles(
+      {
+        certificate: { cert: certificates["tls.crt"], key: certificates["tls.key"] },
+        authenticate: (authorization) => tokens.authenticate(authorization),
+        offer: (uid, address) => fleet.offer(uid, address),
+        ready: () => !signal.aborted && clock.wallMs() < notAfterMs(certificates) - DAY_MS,
+        metrics: () => ({ type: CONTENT_TYPE, text: options.registry.text() }),
+        onFault: fault("bundle server"),
+        answered: (status) => metrics.bundleAnswers.with(String(status)).add(1),
+      },
+      options.listen,
+    );
+  } catch (what) {
+    abort.abort();
+    throw what;
+  }
+  options.registry.beforeReading(() => {
+    const without = [...fleet.assigned.values()].filter(({ etag }) => etag === null).length;
+    metrics.pods.with("yes").value = fleet.assigned.size - without;
+    metrics.pods.with("no").value = without;
+    metrics.sets.with().value = fleet.sets.size;
+    metrics.bundleWaiting.with().value = server?.waiting ?? 0;
+    metrics.leading.with().value = leading === null ? 0 : 1;
+    metrics.certificate.with().value = notAfterMs(certificates) / 1000;
+    metrics.policies.clear();
+    for (const { kind, status } of known.policies.values())
+      metrics.policies.with(kind, status.ready?.status ?? "Unknown").add(1);
+  });
+
+  const elected = electLeader({
+    kube,
+    lease: { namespace, name: CONTROL_OBJECT.lease },
+    identity: options.identity,
+    clock,
+    lead(until) {
+      log("leading", {});
+      leading = until;
+      until.addEventListener("abort", () => {
+        if (leading === until) leading = null;
+        log("not leading any more", {});
+      });
+      startLeading(
+        {
+          kube,
+          known,
+          own: namespace,
+          guarded: options.guarded,
+          tell: createTell(kube, clock, namespace, fault("events")),
+          metrics,
+          certificates: () => certificates,
+          runtime,
+          injection,
+          log,
+          onFault: (where, what) => fault(where)(what),
+        },
+        until,
+      );
+      recompute.ask();
+    },
+    onFault: fault("lease"),
+    signal,
+  });
+
+  return {
+    port: server.port,
+    async close() {
+      abort.abort();
+      await Promise.all([elected, server?.close()]);
+    },
+  };
+}
+
+function notAfterMs(data: CertificateData): number {
+  return new X509Certificate(data["tls.crt"]).validToDate.getTime();
+}

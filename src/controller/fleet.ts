@@ -1,0 +1,157 @@
+/**
+ * What every replica knows: the cluster's policies, targets, namespaces, Services, pods with a gateway, and the stored bundles; and out
+ * of that, for each pod, which set it has and what it is to be given now. `recompute` is called after changes, with a short delay.
+ *
+ * Errs towards nothing: a pod that is not known, or whose set was never compiled, is given no bundle, and its sidecar denies.
+ */
+import type { Clock } from "#core/clock.ts";
+import type { Offer } from "./bundle-server.ts";
+import type { Issuer, Surroundings } from "./issue.ts";
+import type { ObservedNamespace, ObservedPod, ObservedPolicy, ObservedTarget } from "./observed.ts";
+import { type PolicySet, setFor, targetsFor } from "./policy-set.ts";
+import { targetAddresses } from "./services.ts";
+import type { StoredBundle } from "./stored-bundle.ts";
+
+/** Filled by the caches; keys as Kubernetes' own (`namespace/name`), stored bundles by their set's id. */
+export interface Known {
+  readonly policies: Map<string, ObservedPolicy>;
+  readonly targets: Map<string, ObservedTarget>;
+  readonly namespaces: Map<string, ObservedNamespace>;
+  readonly services: Map<string, readonly string[]>;
+  readonly pods: Map<string, ObservedPod>;
+  readonly stored: Map<string, StoredBundle>;
+}
+
+export function createKnown(): Known {
+  return {
+    policies: new Map(),
+    targets: new Map(),
+    namespaces: new Map(),
+    services: new Map(),
+    pods: new Map(),
+    stored: new Map(),
+  };
+}
+
+export interface Assigned {
+  readonly pod: ObservedPod;
+  readonly set: PolicySet;
+  /** Null: its set was never compiled. */
+  readonly etag: string | null;
+}
+
+export interface Fleet {
+  /** By uid. */
+  readonly assigned: ReadonlyMap<string, Assigned>;
+  /** The sets that pods have, by id, and how many pods each has. */
+  readonly sets: ReadonlyMap<string, { readonly set: PolicySet; readonly pods: number }>;
+  /** Uids of pods that are to be given something else than before. */
+  recompute(): readonly string[];
+  offer(uid: string, address: string): Offer;
+}
+
+export interface FleetOptions {
+  readonly known: Known;
+  /** Our own namespace, whose targets are the cluster's. */
+  readonly own: string;
+  readonly issuer: Issuer;
+  readonly clock: Clock;
+  readonly checkCaller: boolean;
+  /** `namespace/name` of the cluster's DNS Service. */
+  readonly dns: string;
+  /** Why a set has no bundle, when that is known here. */
+  readonly why: (set: PolicySet) => string;
+}
+
+export function createFleet(options: FleetOptions): Fleet {
+  const { known, own, issuer, clock, checkCaller, why } = options;
+  let assigned = new Map<string, Assigned>();
+  let sets = new Map<string, { set: PolicySet; pods: number }>();
+
+  function surroundings(namespace: string): Surroundings {
+    const observes = (known.namespaces.get(namespace)?.observeUntilMs ?? 0) > clock.wallMs();
+    return {
+      settings: { mode: observes ? "observe" : "enforce", denialDetail: "full" },
+      addresses: targetAddresses(targetsFor(known.targets.values(), own, namespace), known.services),
+      cluster: { resolvers: known.services.get(options.dns) ?? [] },
+    };
+  }
+
+  function recompute(): readonly string[] {
+    const withTargets = new Set([...known.targets.values()].map(({ namespace }) => namespace));
+    const chosen = new Map<string, PolicySet>();
+    const around = new Map<string, Surroundings>();
+    const tags = new Map<string, string>();
+    const next = new Map<string, Assigned>();
+    const counted = new Map<string, { set: PolicySet; pods: number }>();
+    const changed: string[] = [];
+
+    const setOf = ({ namespace, labels }: ObservedPod): PolicySet => {
+      const key = `${namespace}\0${JSON.stringify(labels)}`;
+      let set = chosen.get(key);
+      if (set === undefined) {
+        const both = { namespace: known.namespaces.get(namespace)?.labels ?? {}, pod: labels };
+        const ownTargets = namespace !== own && withTargets.has(namespace);
+        set = setFor(known.policies.values(), namespace, both, ownTargets);
+        chosen.set(key, set);
+      }
+      return set;
+    };
+    const tagOf = (namespace: string, id: string): string | null => {
+      const bundle = known.stored.get(id);
+      if (bundle === undefined) return null;
+      const key = `${namespace}\0${id}`;
+      let tag = tags.get(key);
+      if (tag === undefined) {
+        let its = around.get(namespace);
+        if (its === undefined) around.set(namespace, (its = surroundings(namespace)));
+        tags.set(key, (tag = issuer.etag(bundle, its)));
+      }
+      return tag;
+    };
+
+    for (const pod of known.pods.values()) {
+      const set = setOf(pod);
+      const etag = tagOf(pod.namespace, set.id);
+      next.set(pod.uid, { pod, set, etag });
+      const count = counted.get(set.id);
+      if (count === undefined) counted.set(set.id, { set, pods: 1 });
+      else count.pods++;
+      if (assigned.get(pod.uid)?.etag !== etag) changed.push(pod.uid);
+    }
+    for (const uid of assigned.keys()) if (!next.has(uid)) changed.push(uid);
+    assigned = next;
+    sets = counted;
+    return changed;
+  }
+
+  return {
+    get assigned() {
+      return assigned;
+    },
+    get sets() {
+      return sets;
+    },
+    recompute,
+    offer(uid, address) {
+      const its = assigned.get(uid);
+      if (its === undefined) return none(503, "this pod is not known here (yet)");
+      const { pod, set, etag } = its;
+      if (checkCaller && !pod.addresses.includes(address))
+        return pod.addresses.length === 0
+          ? none(503, "this pod's address is not known here yet")
+          : none(403, "the request does not come from the pod's address");
+      const bundle = known.stored.get(set.id);
+      if (etag === null || bundle === undefined) return none(503, why(set));
+      return {
+        kind: "bundle",
+        etag,
+        issue: () => issuer.issue(pod.namespace, bundle, surroundings(pod.namespace)),
+      };
+    },
+  };
+}
+
+function none(status: 403 | 503, why: string): Offer {
+  return { kind: "none", status, why };
+}

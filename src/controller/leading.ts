@@ -1,0 +1,131 @@
+/**
+ * What only the leader does: compile and store bundles, write statuses, keep the certificates, the runtime ConfigMap and the guarded
+ * objects, look for drift. All of it is repeated by the next leader from what is stored; nothing here is remembered by one replica alone.
+ */
+
+import type { InjectionOptions } from "#injection/options.ts";
+import { startCache } from "#kube/cache.ts";
+import type { CertificateData } from "#kube/certificates.ts";
+import type { Tell } from "#kube/events.ts";
+import type { Kube, KubeObject, Resource } from "#kube/port.ts";
+import { RESOURCE } from "#kube/resources.ts";
+import { createDrift, type Drift } from "./drift.ts";
+import type { Known } from "./fleet.ts";
+import { type Desired, GUARDED, readDesired, restore } from "./guard.ts";
+import type { ControllerMetrics } from "./metrics.ts";
+import { startRounds } from "./rounds.ts";
+import { type ConfigMapObject, type RuntimeValues, writeRuntime } from "./runtime-object.ts";
+
+export interface LeadingOptions {
+  readonly kube: Kube;
+  readonly known: Known;
+  readonly own: string;
+  /** Name of the ConfigMap with the manifests to guard. */
+  readonly guarded: string;
+  readonly tell: Tell;
+  readonly metrics: ControllerMetrics;
+  readonly certificates: () => CertificateData;
+  readonly runtime: () => RuntimeValues;
+  /** Null while what injection needs is not complete. */
+  readonly injection: () => InjectionOptions | null;
+  readonly log: (event: string, fields: Readonly<Record<string, string>>) => void;
+  readonly onFault: (where: string, fault: unknown) => void;
+}
+
+const GUARD_EVERY_MS = 30_000;
+const RUNTIME_EVERY_MS = 10_000;
+const MAX_PODS = 100_000;
+
+/** Until the signal ends. */
+export function startLeading(options: LeadingOptions, signal: AbortSignal): void {
+  const { kube, known, own, metrics, onFault } = options;
+  startRounds(
+    async () => {
+      if (await writeRuntime(kube, own, options.runtime())) options.log("runtime written", {});
+    },
+    { delayMs: 0, everyMs: RUNTIME_EVERY_MS },
+    signal,
+    (fault) => onFault("runtime", fault),
+  ).ask();
+  startGuard(options, signal);
+
+  const drift = createDrift({
+    known,
+    own,
+    tell: options.tell,
+    injection: options.injection,
+  });
+  startCache<string>({
+    kube,
+    resource: RESOURCE.pod,
+    maxEntries: MAX_PODS,
+    project: (pod) => driftOf(drift, pod, options),
+    onChange: (key, value) => {
+      if (value === undefined) drift.gone(key);
+      for (const what of ["outside", "differs"] as const) metrics.drifted.with(what).value = drift.count(what);
+    },
+    onFault: (fault) => onFault("drift", fault),
+    signal,
+  });
+}
+
+/** Every pod is an entry, if only as "whole": one that goes away must be forgotten. */
+function driftOf(drift: Drift, pod: KubeObject, { onFault }: LeadingOptions): string {
+  try {
+    return drift.look(pod) ?? "";
+  } catch (fault) {
+    onFault("drift", fault);
+    return "";
+  }
+}
+
+/** The ConfigMap is watched, and so is each kind: whatever changes, all of it is put right. */
+function startGuard(options: LeadingOptions, signal: AbortSignal): void {
+  const { kube, own, guarded, tell, metrics, certificates, log, onFault } = options;
+  let desired: readonly Desired[] = [];
+  const rounds = startRounds(
+    async () => {
+      for (const one of desired) {
+        if (signal.aborted) return;
+        await restore({ kube, tell, restored }, one, certificates()["ca.crt"]).catch((fault: unknown) =>
+          onFault("guard", fault),
+        );
+      }
+    },
+    { delayMs: 20, everyMs: GUARD_EVERY_MS },
+    signal,
+    (fault) => onFault("guard", fault),
+  );
+  function restored(resource: Resource, name: string, how: "changed" | "deleted", by: string): void {
+    metrics.restored.with(resource.kind, how).add(1);
+    log("restored", { kind: resource.kind, name, how, by });
+  }
+  startCache<true>({
+    kube,
+    resource: RESOURCE.configMap,
+    scope: { namespace: own, fieldSelector: `metadata.name=${guarded}` },
+    maxEntries: 1,
+    project(object) {
+      try {
+        desired = readDesired((object as ConfigMapObject).data ?? {});
+      } catch (fault) {
+        // What we knew stays guarded.
+        onFault("guard", fault);
+      }
+      return true;
+    },
+    onChange: () => rounds.ask(),
+    onFault: (fault) => onFault("guard", fault),
+    signal,
+  });
+  for (const resource of GUARDED)
+    startCache<true>({
+      kube,
+      resource,
+      maxEntries: 10_000,
+      project: () => true,
+      onChange: () => rounds.ask(),
+      onFault: (fault) => onFault("guard", fault),
+      signal,
+    });
+}

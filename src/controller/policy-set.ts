@@ -1,0 +1,103 @@
+/**
+ * Which policies select a pod: a *set*. Pods with the same set share one compiled bundle. Pure.
+ *
+ * A set's identity is which policies it has, not what they say: so its last good bundle serves on while one of them is broken.
+ * A namespace's policy never takes a cluster policy's name: it would make the cluster's set uncompilable.
+ */
+import { createHash } from "node:crypto";
+import type { PolicySources, SourceFile } from "#policy/compile/sources.ts";
+import type { ObservedPolicy, ObservedTarget } from "./observed.ts";
+import { type Labels, selects } from "./selector.ts";
+
+export interface PolicySet {
+  /** Of the policies' names and where the targets are from. */
+  readonly id: string;
+  readonly policies: readonly ObservedPolicy[];
+  /** The namespace whose own targets come beside the cluster's; "" where there are none. */
+  readonly targetsOf: string;
+}
+
+/** Rego's name of a policy. */
+export function regoName(policy: Pick<ObservedPolicy, "name">): string {
+  return policy.name.replaceAll("-", "_");
+}
+
+export function policyKey({ kind, namespace, name }: Pick<ObservedPolicy, "kind" | "namespace" | "name">): string {
+  return `${kind}/${namespace}/${name}`;
+}
+
+/** What messages call a policy's module: `team/read-only.rego`, `cluster/default-deny.rego`. */
+export function moduleFile({ namespace, name }: Pick<ObservedPolicy, "namespace" | "name">): string {
+  return `${namespace === "" ? "cluster" : namespace}/${name}.rego`;
+}
+
+/** `hasTargets`: whether the namespace has targets of its own. */
+export function setFor(
+  policies: Iterable<ObservedPolicy>,
+  namespace: string,
+  labels: { readonly namespace: Labels; readonly pod: Labels },
+  hasTargets: boolean,
+): PolicySet {
+  const chosen: ObservedPolicy[] = [];
+  const ofCluster = new Set<string>();
+  for (const policy of policies) {
+    if (policy.kind === "ClusterAgentPolicy") ofCluster.add(policy.name);
+    if (policy.kind === "AgentPolicy" && policy.namespace !== namespace) continue;
+    // Whom it selects cannot be read: it may be a denial, so everybody's set has it, and is not made anew until it is put right.
+    if (policy.malformed !== "") chosen.push(policy);
+    else if (!selects(policy.namespaceSelector, { ...labels.namespace, "kubernetes.io/metadata.name": namespace }))
+      continue;
+    if (selects(policy.podSelector, labels.pod)) chosen.push(policy);
+  }
+  const allowed = chosen.filter((policy) => policy.kind === "ClusterAgentPolicy" || !ofCluster.has(policy.name));
+  return makeSet(allowed, hasTargets ? namespace : "");
+}
+
+export function makeSet(policies: readonly ObservedPolicy[], targetsOf: string): PolicySet {
+  const sorted = [...policies].sort((a, b) => (policyKey(a) < policyKey(b) ? -1 : 1));
+  const id = createHash("sha256")
+    .update(JSON.stringify([targetsOf, ...sorted.map(policyKey)]))
+    .digest("hex")
+    .slice(0, 20);
+  return { id, policies: sorted, targetsOf };
+}
+
+/** The texts to compile. `targets`: the cluster's and the namespace's own, the cluster's first. */
+export function sourcesOf(set: PolicySet, targets: readonly ObservedTarget[]): PolicySources {
+  const modules: SourceFile[] = [];
+  const tests: SourceFile[] = [];
+  const data = new Map<string, unknown>();
+  const options = new Map<string, { mode: "enforce" | "observe"; scope: "namespace" | "cluster" }>();
+  for (const policy of set.policies) {
+    const name = regoName(policy);
+    modules.push({ name: moduleFile(policy), text: policy.module });
+    if (policy.tests !== "")
+      tests.push({ name: moduleFile(policy).replace(/\.rego$/, "_test.rego"), text: policy.tests });
+    if (policy.data !== undefined) data.set(name, policy.data);
+    options.set(name, { mode: policy.mode, scope: policy.kind === "AgentPolicy" ? "namespace" : "cluster" });
+  }
+  return {
+    modules,
+    tests,
+    data,
+    targets: targets.map(({ name, spec }) => ({ name, ...spec })),
+    settings: { mode: "enforce", denialDetail: "full" },
+    options,
+  };
+}
+
+/** Equal for equal sources: what was compiled once need not be again. */
+export function contentOf(sources: PolicySources): string {
+  const { modules, tests, targets } = sources;
+  const texts = JSON.stringify([modules, tests, [...sources.data], targets, [...sources.options]]);
+  return createHash("sha256").update(texts).digest("hex");
+}
+
+/** The cluster's targets are those of our own namespace; a namespace's own never takes the name of one of them. */
+export function targetsFor(targets: Iterable<ObservedTarget>, own: string, namespace: string): ObservedTarget[] {
+  const usable = [...targets].filter(({ malformed }) => malformed === "");
+  const cluster = usable.filter((target) => target.namespace === own);
+  const names = new Set(cluster.map(({ name }) => name));
+  const more = namespace === "" || namespace === own ? [] : usable.filter((target) => target.namespace === namespace);
+  return [...cluster, ...more.filter(({ name }) => !names.has(name))].sort((a, b) => (a.name < b.name ? -1 : 1));
+}

@@ -1,0 +1,29 @@
+/**
+ * What injection must know and nobody can write down beforehand: our authority, the key that verifies bundles, the cluster's resolvers.
+ * The webhook and the drift check fill them in alike; a pod of another namespace gets another scope. Pure.
+ */
+import { bundleScope } from "#contract/control-environment.ts";
+import type { InjectionOptions } from "./options.ts";
+
+/** The control plane's ConfigMap `sidegate-runtime`. */
+export type RuntimeData = Readonly<Record<string, string>>;
+
+/** What the options name already stays. Null: the control plane has not said it all yet. */
+export function completeOptions(options: InjectionOptions, runtime: RuntimeData): InjectionOptions | null {
+  const ca = options.collector.ca || (runtime["ca.crt"] ?? "");
+  const publicKey = options.bundle.publicKey || (runtime["bundle-key.pem"] ?? "");
+  if (ca === "" || publicKey === "") return null;
+  const resolvers = options.resolvers.length > 0 ? options.resolvers : (runtime["resolvers"] ?? "").split(",");
+  return {
+    ...options,
+    collector: { ...options.collector, ca },
+    bundle: { ...options.bundle, publicKey },
+    resolvers: resolvers.filter((address) => address !== ""),
+  };
+}
+
+/** With the scope of the namespace's bundles, where they come from our own server. */
+export function optionsFor(options: InjectionOptions, namespace: string): InjectionOptions {
+  if (options.bundle.configMap !== "") return options;
+  return { ...options, bundle: { ...options.bundle, scope: bundleScope(options.cluster, namespace) } };
+}
