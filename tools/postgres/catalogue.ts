@@ -16,6 +16,7 @@ const FUNCTIONS = `
   SELECT n.nspname AS schema, p.proname AS name,
          bool_and(p.provolatile IN ('i','s') AND l.lanname IN ('internal','sql') AND p.prokind IN ('f','a','w')) AS pure,
          bool_or(t.typname IN ('internal','cstring','trigger','event_trigger') OR t.typname LIKE '%\\_handler') AS plumbing,
+         bool_or(p.proretset) AS of_rows,
          bool_or(p.pronargs = 1 AND a.typname IN ('record','any','anyelement','anycompatible','anynonarray','anycompatiblenonarray')) AS of_row
   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
   JOIN LATERAL unnest(p.proargtypes::oid[] || p.prorettype) AS u(oid) ON true JOIN pg_type t ON t.oid = u.oid
@@ -38,6 +39,7 @@ interface FunctionRow {
   readonly pure: boolean;
   readonly plumbing: boolean;
   readonly of_row: boolean;
+  readonly of_rows: boolean;
 }
 
 function harmless(f: FunctionRow): boolean {
@@ -95,6 +97,11 @@ function words(text: string): ReadonlySet<string> {
         "ROW_FUNCTIONS",
         "Take one value of any type: `t.to_json` is such a call on the whole row of t where t has no column of that name.",
         functions.filter((f) => f.schema === "pg_catalog" && f.of_row).map((f) => f.name),
+      ),
+      list(
+        "SET_RETURNING",
+        "How many rows such a call gives depends on its arguments.",
+        functions.filter((f) => f.schema === "pg_catalog" && f.of_rows && harmless(f)).map((f) => f.name),
       ),
       list(
         "HARMLESS_OPERATORS",

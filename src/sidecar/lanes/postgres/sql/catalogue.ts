@@ -244,6 +244,18 @@ export const ROW_FUNCTIONS: ReadonlySet<string> = words(String.raw`
   pg_column_compression pg_column_size pg_typeof quote_literal quote_nullable rank record_out record_send
   row_to_json to_json to_jsonb`);
 
+/** How many rows such a call gives depends on its arguments. */
+export const SET_RETURNING: ReadonlySet<string> = words(String.raw`
+  aclexplode generate_series generate_subscripts json_array_elements json_array_elements_text json_each
+  json_each_text json_object_keys json_populate_recordset json_to_recordset jsonb_array_elements
+  jsonb_array_elements_text jsonb_each jsonb_each_text jsonb_object_keys jsonb_path_query jsonb_path_query_tz
+  jsonb_populate_recordset jsonb_to_recordset pg_available_extension_versions pg_available_extensions pg_config
+  pg_extension_update_paths pg_get_catalog_foreign_keys pg_get_keywords pg_get_replication_slots
+  pg_listening_channels pg_partition_ancestors pg_partition_tree pg_snapshot_xip pg_stat_get_backend_idset
+  pg_stat_get_progress_info pg_stat_get_slru pg_stat_get_wal_senders pg_tablespace_databases pg_timezone_abbrevs
+  pg_timezone_names regexp_matches regexp_split_to_table string_to_table ts_debug ts_parse ts_token_type
+  txid_snapshot_xip unnest`);
+
 /** All operators of this name in pg_catalog change nothing. */
 export const HARMLESS_OPERATORS: ReadonlySet<string> = words(String.raw`
   !! !~ !~* !~~ !~~* # ## #- #> #>> % & && &< &<| &> * *< *<= *<> *= *> *>= + - -> ->> -|- / < <-> << <<= <<| <= <>

@@ -7,6 +7,7 @@ import { target } from "./from.ts";
 import { noteFunction } from "./functions.ts";
 import type { OutputColumn, TableRef } from "./reading.ts";
 import { noteTable } from "./relations.ts";
+import { isUtf8 } from "./settings.ts";
 import { constantOf, type Fields, isFields, listOf, namesOf, nodeOf, textOf } from "./tree.ts";
 import { conditionOf, type Place, type Shape, type Shapes, type Walker } from "./walker.ts";
 
@@ -113,7 +114,7 @@ function copy(w: Walker, f: Fields, place: Place): void {
   for (const item of listOf(f["options"])) {
     const option = nodeOf(item)?.fields ?? {};
     const name = textOf(option["defname"]).toLowerCase();
-    if (name === "encoding" && /^(utf_?-?8|unicode)$/i.test(constantOf(option["arg"]) ?? "")) continue;
+    if (name === "encoding" && isUtf8(constantOf(option["arg"]) ?? "")) continue;
     if (!COPY_OPTIONS.has(name)) w.found.doubt(`COPY option ${name} is not known to the reader`);
   }
   w.visit(f["query"], place);

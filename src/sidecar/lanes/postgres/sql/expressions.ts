@@ -1,7 +1,7 @@
 /**
  * Expressions, node by node: what they call, mention and compare.
  */
-import { HARMLESS_FUNCTIONS, HARMLESS_OPERATORS, KNOWN_TYPES } from "./catalogue.ts";
+import { HARMLESS_FUNCTIONS, HARMLESS_OPERATORS, KNOWN_TYPES, ROW_FUNCTIONS, SET_RETURNING } from "./catalogue.ts";
 import { noteFunction } from "./functions.ts";
 import { type Fields, listOf, namesOf, nodeOf, numberOf, textOf } from "./tree.ts";
 import { conditionOf, type Place, type Shapes, type Walker } from "./walker.ts";
@@ -11,7 +11,9 @@ function columnRef(w: Walker, f: Fields, place: Place): void {
   const last = parts.at(-1);
   if (last?.type === "A_Star") return w.found.column("*", place.condition);
   if (last?.type !== "String") return w.found.doubt("a column reference has an unknown form");
-  w.found.column(textOf(last.fields["sval"]), place.condition);
+  const name = textOf(last.fields["sval"]);
+  w.found.column(name, place.condition);
+  if (parts.length > 1 && ROW_FUNCTIONS.has(name)) w.found.column("*", place.condition);
 }
 
 const isBlankOrSign = (c: number): boolean => c <= 0x20 || c === 0x2b || c === 0x2d;
@@ -64,10 +66,12 @@ export function functionNameOf(f: Fields): { readonly schema: string; readonly n
   return names === null || name === undefined ? null : { schema: names.slice(0, -1).join("."), name };
 }
 
-function functionCall(w: Walker, f: Fields): void {
+function functionCall(w: Walker, f: Fields, place: Place): void {
   const name = functionNameOf(f);
   if (name === null) return w.found.doubt("a function has an unknown form");
   noteFunction(w.found, name);
+  // the number of rows tells what the arguments are
+  w.visit(f["args"], SET_RETURNING.has(name.name) ? conditionOf(place) : place);
 }
 
 /** `(x).name` calls the function `name(x)` where x has no such field: `('seq'::regclass).nextval` advances a sequence. */
@@ -124,8 +128,7 @@ export const EXPRESSIONS: Shapes = {
   A_Indirection: { walk: ["arg"], own: ["indirection"], run: indirection },
   A_Indices: { walk: ["lidx", "uidx"], skip: ["is_slice"] },
   FuncCall: {
-    own: ["funcname"],
-    walk: ["args"],
+    own: ["funcname", "args"],
     conditions: ["agg_order", "agg_filter"],
     enter: { over: "WindowDef" },
     skip: ["agg_within_group", "agg_star", "agg_distinct", "func_variadic", "funcformat", "location"],

@@ -3,6 +3,7 @@
  * taken back.
  */
 import type { Action } from "#contract/operation.ts";
+import { KNOWN_TYPES } from "./catalogue.ts";
 import type { OutputColumn, SessionEffect, Statement, TableRef } from "./reading.ts";
 
 /** From harmless to not. `unknown` is what nobody can place, so it outranks everything. */
@@ -18,8 +19,16 @@ const RANK: Readonly<Record<Action, number>> = {
 const ACCESS_RANK: Readonly<Record<TableRef["access"], number>> = { read: 0, write: 1, admin: 2 };
 
 /** A statement that needs more of one kind than this is not described further, and therefore not complete. */
-const MAX_NAMES = 4096;
+const MAX_NAMES = 1024;
 const MAX_DOUBTS = 32;
+
+/** FigureColname of PostgreSQL's parse_target.c: what an output column is called that has no name and is no column or function. */
+const GIVEN =
+  /^(\?column\?|case|coalesce|greatest|least|nullif|array|row|exists|grouping|bool|xml.*|json.*|current_.*|session_user|user|localtime.*|merge_action)$/;
+
+function isGivenName(name: string): boolean {
+  return GIVEN.test(name) || KNOWN_TYPES.has(name);
+}
 
 export class Findings {
   kind = "";
@@ -42,6 +51,8 @@ export class Findings {
   readonly #doubts = new Set<string>();
   /** Names that the statement itself gives (`AS x`): to the columns behind them, and whether it is one column, plainly. */
   readonly #names = new Map<string, { readonly columns: Set<string>; plain: boolean }>();
+  /** Columns behind outputs to which PostgreSQL gives a name by its own rules (`?column?`, `case`, a type's name). */
+  readonly #unnamed = new Set<string>();
   readonly #collecting: Set<string>[] = [];
 
   act(action: Action): void {
@@ -69,7 +80,8 @@ export class Findings {
     if (this.action === "write") this.action = "read";
     for (const [key, table] of this.#tables)
       if (table.access === "write") this.#tables.set(key, { ...table, access: "read" });
-    this.effects.length = 0;
+    // What EXPLAIN EXECUTE plans is known to the session only.
+    this.effects.splice(0, Infinity, ...this.effects.filter((e) => e.kind === "execute"));
   }
 
   function(name: string): void {
@@ -108,12 +120,18 @@ export class Findings {
     known.plain = false;
   }
 
+  unnamed(columns: ReadonlySet<string>): void {
+    for (const column of columns) this.#unnamed.add(column);
+  }
+
   /** Everything that a set of names may stand for, names that the statement gave followed to their columns. */
   #behind(names: ReadonlySet<string>): Set<string> {
     const all = new Set(names);
     for (const name of all) {
       if (this.relations.has(name)) all.add("*");
-      for (const column of this.#names.get(name)?.columns ?? []) all.add(column); // a Set is walked as it grows
+      // a Set is walked as it grows
+      for (const column of this.#names.get(name)?.columns ?? []) all.add(column);
+      if (isGivenName(name)) for (const column of this.#unnamed) all.add(column);
     }
     return all;
   }
@@ -132,6 +150,7 @@ export class Findings {
       table = null;
       name = behind;
     }
+    if (this.#unnamed.size > 0 && isGivenName(name)) return none;
     return table === null && this.relations.has(name) ? none : { ...column, reference: { table, column: name } };
   }
 

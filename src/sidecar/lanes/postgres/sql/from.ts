@@ -68,10 +68,11 @@ function rangeSubselect(w: Walker, f: Fields, place: Place): void {
 
 /** `ROWS FROM (f(…) AS (a int), …)`, `f(…) AS t(a, b)`: each function is a list of the call and its column definitions. */
 function rangeFunction(w: Walker, f: Fields, place: Place): void {
+  // how many rows there are depends on the arguments
   const columns = w.found.collect(() => {
     for (const item of listOf(f["functions"])) {
       const node = nodeOf(item);
-      if (node?.type === "List") w.visit(node.fields["items"], place);
+      if (node?.type === "List") w.visit(node.fields["items"], conditionOf(place));
       else w.found.doubt("a function in FROM has an unknown form");
     }
     w.visit(f["coldeflist"], place);
@@ -151,7 +152,8 @@ export const FROM: Shapes = {
     run: join,
   },
   RangeTableSample: {
-    walk: ["relation", "args", "repeatable"],
+    walk: ["relation"],
+    conditions: ["args", "repeatable"],
     own: ["method"],
     skip: ["location"],
     run: tableSample,

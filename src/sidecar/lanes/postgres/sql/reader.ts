@@ -44,6 +44,15 @@ function oddity(text: string): string | null {
   return null;
 }
 
+/** The parser writes JSON, so this does not fail; if it did, the text was not understood. */
+function treeOf(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return null;
+  }
+}
+
 function parse(parser: Parser, bytes: Uint8Array): readonly Fields[] | string {
   const parsed = parser.parse(bytes);
   if (!parsed.ok)
@@ -51,8 +60,9 @@ function parse(parser: Parser, bytes: Uint8Array): readonly Fields[] | string {
       ? `not known to PostgreSQL's parser: ${parsed.message}`
       : "PostgreSQL's parser gave up on it";
   if (parsed.json.length > MAX_TREE_CHARS) return "the statement is too large to read";
-  const tree: unknown = JSON.parse(parsed.json);
-  const statements = isFields(tree) ? listOf(tree["stmts"]) : [];
+  const tree = treeOf(parsed.json);
+  if (!isFields(tree)) return "the tree has an unknown form";
+  const statements = listOf(tree["stmts"]);
   return statements.every(isFields) ? statements : "the tree has an unknown form";
 }
 
@@ -75,6 +85,16 @@ function readText(parser: Parser, text: string): ReadText {
   const read = statements.map((raw) => readStatement(raw, source));
   const reading = readingOf(read.map((r) => r.statement));
   return { reading, only: read.length === 1 ? (read[0] ?? null) : null };
+}
+
+/** A tree that is deeper than our own stack is refused; everything else that is thrown is a bug. */
+function readOrRefuse(parser: Parser, text: string): ReadText {
+  try {
+    return readText(parser, text);
+  } catch (cause) {
+    if (cause instanceof RangeError) return refused("nested too deeply");
+    throw cause;
+  }
 }
 
 function readingOf(statements: readonly Statement[]): SqlReading {
@@ -134,7 +154,7 @@ export function createSqlReader(options: SqlReaderOptions): SqlReader {
       if (template !== null && similar !== undefined) return placed(similar, text, template);
       const known = byText.get(text);
       if (known !== undefined) return known;
-      const { reading, only } = readText(parser, text);
+      const { reading, only } = readOrRefuse(parser, text);
       const kind = only?.statement.kind ?? "";
       if (template !== null && only !== null && TEMPLATE_KINDS.has(kind) && cutsAreFree(text, template, only.literals))
         byTemplate.set(template.key, reading);

@@ -19,9 +19,14 @@ export type SessionEffect =
   | { readonly kind: "savepoint" }
   | { readonly kind: "set"; readonly name: string; readonly value: string | null; readonly local: boolean }
   | { readonly kind: "prepare"; readonly name: string; readonly text: string }
+  /** What it runs is known to the session only: without that it is not complete, whatever the statement says of itself. */
   | { readonly kind: "execute"; readonly name: string }
   | { readonly kind: "deallocate"; readonly name: string | null }
   | { readonly kind: "declare-cursor"; readonly name: string }
+  /** FETCH and MOVE run a part of the cursor's statement. */
+  | { readonly kind: "fetch"; readonly name: string }
+  /** Null: all of them. */
+  | { readonly kind: "close-cursor"; readonly name: string | null }
   | { readonly kind: "fetch"; readonly name: string }
   | { readonly kind: "close-cursor"; readonly name: string | null }
   | { readonly kind: "discard" }

@@ -15,6 +15,9 @@ const SECRET = new Set([
   "user_mapping_options",
   "_pg_user_mappings",
 ]);
+/** Tables of extensions that hold secrets, in whatever schema. */
+const VAULT = new Set(["decrypted_secrets", "pg_dist_authinfo"]);
+const VAULT_SCHEMAS = new Set(["vault", "pgsodium"]);
 /** Values of columns of tables that the text does not name. */
 const VALUES = new Set(["pg_stats", "pg_statistic", "pg_stats_ext", "pg_stats_ext_exprs", "pg_statistic_ext_data"]);
 /** Statements of other sessions, with their literals. */
@@ -41,16 +44,30 @@ const OWNS = new Set([
 /** PostgreSQL clips names to 63 bytes; where a name is that long and not ASCII, the server may clip at another character. */
 const MAX_NAME_BYTES = 63;
 
-function noteRead(found: Findings, name: string, shown: string): void {
+/** What reading one of PostgreSQL's own tables shows. */
+function noteOwn(found: Findings, name: string, shown: string): void {
   if (SECRET.has(name)) {
     found.act("credential");
     found.doubt(`${shown} holds authenticators`);
   } else if (VALUES.has(name)) found.doubt(`${shown} shows values of tables that the text does not name`);
-  else if (STATEMENTS.has(name)) found.doubt(`${shown} shows statements of other sessions`);
   else if (ADMIN.has(name)) {
     found.act("admin");
     found.doubt(`${shown} is for the database's administrator`);
   }
+}
+
+/** What tables of extensions show, in whatever schema they are. */
+function noteExtension(found: Findings, schema: string, name: string, shown: string): void {
+  if (STATEMENTS.has(name)) found.doubt(`${shown} shows statements of other sessions`);
+  if (!VAULT.has(name) && !VAULT_SCHEMAS.has(schema)) return;
+  found.act("credential");
+  found.doubt(`${shown} holds secrets`);
+}
+
+function noteOwnWritten(found: Findings, schema: string, name: string, shown: string): void {
+  if (schema === "" && !/^_?pg_/.test(name) && !OWNS.has(name)) return;
+  found.act(OWNS.has(name) ? "credential" : "admin");
+  found.doubt(`${shown} is PostgreSQL's own`);
 }
 
 export function noteTable(found: Findings, schema: string, name: string, access: TableRef["access"]): void {
@@ -61,10 +78,8 @@ export function noteTable(found: Findings, schema: string, name: string, access:
     found.doubt("a name is too long to be sure of");
   if (schema.startsWith("pg_toast")) return found.doubt(`${shown} holds values of another table`);
   if (schema.startsWith("pg_temp")) return found.doubt(`${shown} is in a temporary schema`);
-  const own = schema === "" || schema === "pg_catalog" || schema === "information_schema";
-  if (own) noteRead(found, name, shown);
-  else if (STATEMENTS.has(name)) found.doubt(`${shown} shows statements of other sessions`);
-  if (access === "read" || !own || !(schema !== "" || /^_?pg_/.test(name) || OWNS.has(name))) return;
-  found.act(OWNS.has(name) ? "credential" : "admin");
-  found.doubt(`${shown} is PostgreSQL's own`);
+  noteExtension(found, schema, name, shown);
+  if (schema !== "" && schema !== "pg_catalog" && schema !== "information_schema") return;
+  noteOwn(found, name, shown);
+  if (access !== "read") noteOwnWritten(found, schema, name, shown);
 }

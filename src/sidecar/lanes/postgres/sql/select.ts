@@ -7,6 +7,8 @@ import type { OutputColumn } from "./reading.ts";
 import { constantOf, type Fields, isFields, listOf, namesOf, nodeOf, textOf } from "./tree.ts";
 import { conditionOf, type Place, type Scope, type Shapes, type Walker } from "./walker.ts";
 
+/** Set operations in set operations; the walk ends before. */
+const MAX_ARMS = 1000;
 const EVERYTHING: ReadonlySet<string> = new Set(["*"]);
 
 /** A query that writes inside WITH is walked in the same place as the others: its own shape says that it writes. */
@@ -91,10 +93,15 @@ export function outputOf(targets: unknown): readonly OutputColumn[] {
 }
 
 /** Output of a whole query; of a set operation: the leftmost names, and no origin. */
-export function queryOutput(select: Fields): readonly OutputColumn[] {
+export function queryOutput(select: Fields, depth = 0): readonly OutputColumn[] {
+  if (depth > MAX_ARMS) return [];
   if (isFields(select["larg"])) {
-    const starred = isFields(select["rarg"]) && queryOutput(select["rarg"]).some((c) => c.star);
-    return queryOutput(select["larg"]).map((c) => ({ name: c.name, reference: null, star: c.star || starred }));
+    const starred = isFields(select["rarg"]) && queryOutput(select["rarg"], depth + 1).some((c) => c.star);
+    return queryOutput(select["larg"], depth + 1).map((c) => ({
+      name: c.name,
+      reference: null,
+      star: c.star || starred,
+    }));
   }
   const rows = listOf(select["valuesLists"]);
   if (rows.length === 0) return outputOf(select["targetList"]);
@@ -110,6 +117,7 @@ export function resTarget(w: Walker, f: Fields, place: Place): void {
   if (alias !== "" && alias !== column) w.found.name(alias, columns, column !== null && !ROW_FUNCTIONS.has(column));
   else if (alias === "" && column === null) {
     const given = figuredName(f["val"]);
+    if (given === null || nodeOf(f["val"])?.type === "TypeCast") w.found.unnamed(columns);
     if (given !== null) w.found.name(given, columns, false);
   }
 }
@@ -122,7 +130,7 @@ function select(w: Walker, f: Fields, place: Place): void {
   w.visit(f["fromClause"], locks || at.access === "write" ? { ...at, access: "write" } : inner);
   const targets = listOf(f["targetList"]);
   w.visit(targets, inner);
-  w.visit(f["valuesLists"], inner);
+  values(w, listOf(f["valuesLists"]), inner);
   w.visit(f["whereClause"], conditionOf(inner));
   w.visit(f["havingClause"], conditionOf(inner));
   for (const item of listOf(f["groupClause"])) byOutput(w, item, targets, inner);
@@ -130,9 +138,18 @@ function select(w: Walker, f: Fields, place: Place): void {
   for (const item of listOf(f["distinctClause"]))
     if (isFields(item) && Object.keys(item).length > 0) byOutput(w, item, targets, inner);
   w.visit(f["windowClause"], inner);
-  for (const bound of [f["limitCount"], f["limitOffset"]]) if (constantOf(bound) === null) w.visit(bound, inner);
+  for (const bound of [f["limitCount"], f["limitOffset"]])
+    if (constantOf(bound) === null) w.visit(bound, conditionOf(inner));
   if (isFields(f["larg"])) setOperation(w, f, at);
   if (f["intoClause"] !== undefined) w.enter("IntoClause", f["intoClause"], inner);
+}
+
+/** The columns of VALUES are called column1, column2, … */
+function values(w: Walker, rows: readonly unknown[], place: Place): void {
+  if (rows.length === 0) return;
+  const columns = w.found.collect(() => w.visit(rows, place));
+  if (columns.size === 0) return;
+  listOf(nodeOf(rows[0])?.fields["items"]).forEach((_, i) => w.found.name(`column${i + 1}`, columns, false));
 }
 
 /** All but UNION ALL compare whole rows, so each column of the arms can be guessed by asking. */

@@ -43,13 +43,18 @@ const IDENTITY = new Set(["role", "session_authorization", "is_superuser"]);
 /** Whether the transaction may write; `on` is harmless. */
 const READ_ONLY = new Set(["transaction_read_only", "default_transaction_read_only"]);
 
-/** The values that the sidecar pins at startup; PostgreSQL takes encoding names without regard to case, `-` and `_`. */
+/** The values that the sidecar pins at startup. */
 const LEXING: ReadonlyMap<string, (value: string) => boolean> = new Map([
   ["standard_conforming_strings", isOn],
   ["backslash_quote", (v) => v.toLowerCase() === "safe_encoding"],
-  ["client_encoding", (v) => /^(utf_?-?8|unicode)$/i.test(v)],
+  ["client_encoding", isUtf8],
   ["escape_string_warning", isOn],
 ]);
+
+/** PostgreSQL compares letters and digits of an encoding's name only. */
+export function isUtf8(value: string): boolean {
+  return /^(utf8|unicode)$/.test(value.toLowerCase().replaceAll(/[^a-z0-9]/g, ""));
+}
 
 function isOn(value: string): boolean {
   return /^(on|true|yes|1|tru|tr|t|ye|y)$/i.test(value);
