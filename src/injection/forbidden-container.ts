@@ -13,10 +13,10 @@ type ContainerRule = (container: Container, options: InjectionOptions) => readon
 const no = (field: string, message: string): readonly Violation[] => [{ field, message }];
 const NOTHING: readonly Violation[] = [];
 
-const OUR_PORTS: ReadonlySet<number> = new Set([CAPTURE_PORT, DNS_PORT, ADMIN_PORT]);
+export const OUR_PORTS: ReadonlySet<number> = new Set([CAPTURE_PORT, DNS_PORT, ADMIN_PORT]);
 
 /** core/v1 SecurityContext, Kubernetes 1.34. What is invented later may be a new privilege. */
-const SECURITY_MEMBERS: ReadonlySet<string> = new Set([
+export const SECURITY_MEMBERS: ReadonlySet<string> = new Set([
   "allowPrivilegeEscalation",
   "appArmorProfile",
   "capabilities",
@@ -32,7 +32,7 @@ const SECURITY_MEMBERS: ReadonlySet<string> = new Set([
 ]);
 
 /** The containers that a mesh puts into each pod, by the names that they always have. */
-const MESH: ReadonlyMap<string, string> = new Map([
+export const MESH: ReadonlyMap<string, string> = new Map([
   ["istio-proxy", "Istio"],
   ["istio-init", "Istio"],
   ["istio-validation", "Istio"],
@@ -44,7 +44,7 @@ const MESH: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** Resources that are no devices: core/v1, and huge pages. */
-const PLAIN_RESOURCE = /^(cpu|memory|ephemeral-storage|hugepages-.+)$/;
+export const PLAIN_RESOURCE = /^(cpu|memory|ephemeral-storage|hugepages-.+)$/;
 
 export const CONTAINER_RULES: readonly ContainerRule[] = [
   function unknownSecurity({ securityContext }) {

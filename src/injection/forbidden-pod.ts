@@ -97,7 +97,7 @@ export function isReservedUid(uid: number | undefined): boolean {
 }
 
 // Pod Security Standards, baseline, "SELinux".
-const CONFINED_TYPES: ReadonlySet<string> = new Set([
+export const CONFINED_TYPES: ReadonlySet<string> = new Set([
   "",
   "container_t",
   "container_init_t",

@@ -7,7 +7,7 @@ import { TOKEN_AUDIENCE, VOLUME } from "#contract/names.ts";
 import type { Volume } from "./pod.ts";
 import type { Violation } from "./violation.ts";
 
-const KINDS: ReadonlySet<string> = new Set([
+export const VOLUME_KINDS: ReadonlySet<string> = new Set([
   "emptyDir",
   "configMap",
   "secret",
@@ -17,7 +17,7 @@ const KINDS: ReadonlySet<string> = new Set([
   "ephemeral",
 ]);
 
-const SOURCES: ReadonlySet<string> = new Set([
+export const PROJECTED_SOURCES: ReadonlySet<string> = new Set([
   "secret",
   "configMap",
   "downwardAPI",
@@ -35,19 +35,19 @@ export function hasOurVolumeName(name: string): boolean {
 export function forbiddenInVolume(volume: Volume, field: string): Violation[] {
   const found: Violation[] = [];
   for (const kind of Object.keys(volume))
-    if (kind !== "name" && !KINDS.has(kind))
+    if (kind !== "name" && !VOLUME_KINDS.has(kind))
       found.push({
         field: `${field}.${kind}`,
         message:
           kind === "hostPath"
             ? "the node's files are out of the gateway's sight; use a PersistentVolumeClaim"
-            : `volumes of this kind are connected by the node, past the gateway; permitted are ${[...KINDS].join(", ")}`,
+            : `volumes of this kind are connected by the node, past the gateway; permitted are ${[...VOLUME_KINDS].join(", ")}`,
       });
   for (const [index, source] of (volume.projected?.sources ?? []).entries()) {
     const at = `${field}.projected.sources[${index}]`;
     for (const kind of Object.keys(source))
-      if (!SOURCES.has(kind))
-        found.push({ field: `${at}.${kind}`, message: `permitted are ${[...SOURCES].join(", ")}` });
+      if (!PROJECTED_SOURCES.has(kind))
+        found.push({ field: `${at}.${kind}`, message: `permitted are ${[...PROJECTED_SOURCES].join(", ")}` });
     if (source.serviceAccountToken?.audience === TOKEN_AUDIENCE)
       found.push({
         field: `${at}.serviceAccountToken.audience`,

@@ -20,7 +20,7 @@ import { fitResources } from "./resources.ts";
 import type { Violation } from "./violation.ts";
 
 /** The form of the stamp; a sidecar of another form is another release's. */
-const STAMP = "1";
+export const STAMP = "1";
 
 export type Injection =
   | {

@@ -14,7 +14,12 @@ import { type Container, type Pod, readPod } from "./pod.ts";
 import { hasOurName, placedContainers } from "./pod-containers.ts";
 import type { Violation } from "./violation.ts";
 
-const LOCKED_ANNOTATIONS = [ANNOTATION.injected, ANNOTATION.proxyUid, ANNOTATION.creator, ANNOTATION.owner] as const;
+export const LOCKED_ANNOTATIONS = [
+  ANNOTATION.injected,
+  ANNOTATION.proxyUid,
+  ANNOTATION.creator,
+  ANNOTATION.owner,
+] as const;
 
 /** `before` and `after`: the pod of an UPDATE, or of its `ephemeralcontainers`, parsed. Empty when the update may pass. */
 export function brokenByUpdate(before: unknown, after: unknown, options: InjectionOptions): Violation[] {

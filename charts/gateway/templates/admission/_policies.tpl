@@ -1,0 +1,55 @@
+{{- /* The second lock needs no server: a dead or removed webhook means "refused", not "let through". */ -}}
+{{- define "sidegate.admissionPolicies" -}}
+{{- if .Values.secondLock.enabled }}
+{{ .Files.Get "files/admission-policies.yaml" }}
+{{- $excluded := include "sidegate.excluded" . }}
+{{- $resolvers := .Values.injection.resolvers | empty | ternary "sidegate-runtime" "sidegate-injection" }}
+{{- $all := printf "{ matchExpressions: [{ key: sidegate.dev/inject, operator: In, values: [all] }, { key: kubernetes.io/metadata.name, operator: NotIn, values: %s }] }" $excluded }}
+{{- $others := printf "{ matchExpressions: [{ key: sidegate.dev/inject, operator: NotIn, values: [all] }, { key: kubernetes.io/metadata.name, operator: NotIn, values: %s }] }" $excluded }}
+{{- $locked := printf "{ matchExpressions: [{ key: sidegate.dev/tier, operator: In, values: [locked] }, { key: kubernetes.io/metadata.name, operator: NotIn, values: %s }] }" $excluded }}
+{{- $anywhere := printf "{ matchExpressions: [{ key: kubernetes.io/metadata.name, operator: NotIn, values: %s }] }" $excluded }}
+{{- range $binding := list
+  (dict "name" "sidegate-gateway" "policy" "sidegate-gateway" "params" "sidegate-injection" "namespaces" $all)
+  (dict "name" "sidegate-runtime" "policy" "sidegate-runtime" "params" "sidegate-runtime" "namespaces" $all)
+  (dict "name" "sidegate-runtime-pods" "policy" "sidegate-runtime" "params" "sidegate-runtime" "namespaces" $others "labelled" true)
+  (dict "name" "sidegate-resolvers" "policy" "sidegate-resolvers" "params" $resolvers "namespaces" $all)
+  (dict "name" "sidegate-resolvers-pods" "policy" "sidegate-resolvers" "params" $resolvers "namespaces" $others "labelled" true)
+  (dict "name" "sidegate-gateway-pods" "policy" "sidegate-gateway" "params" "sidegate-injection" "namespaces" $others "labelled" true)
+  (dict "name" "sidegate-forbidden" "policy" "sidegate-forbidden" "params" "sidegate-injection" "namespaces" $all)
+  (dict "name" "sidegate-forbidden-pods" "policy" "sidegate-forbidden" "params" "sidegate-injection" "namespaces" $others "labelled" true)
+  (dict "name" "sidegate-locked" "policy" "sidegate-locked" "namespaces" $locked)
+  (dict "name" "sidegate-locked-entry" "policy" "sidegate-locked-entry" "namespaces" $locked)
+  (dict "name" "sidegate-audience" "policy" "sidegate-audience" "namespaces" $anywhere)
+  (dict "name" "sidegate-updates" "policy" "sidegate-updates" "namespaces" $anywhere)
+  (dict "name" "sidegate-entry" "policy" "sidegate-entry" "namespaces" $anywhere)
+  (dict "name" "sidegate-tokens" "policy" "sidegate-tokens")
+  (dict "name" "sidegate-namespaces" "policy" "sidegate-namespaces" "params" "sidegate-injection")
+}}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ $binding.name }}
+  labels:
+    {{- include "sidegate.labels" $ | nindent 4 }}
+spec:
+  policyName: {{ $binding.policy }}
+  validationActions: [Deny]
+  {{- if $binding.params }}
+  paramRef: { name: {{ $binding.params }}, namespace: {{ $.Release.Namespace }}, parameterNotFoundAction: Deny }
+  {{- end }}
+  {{- if $binding.namespaces }}
+  matchResources:
+    namespaceSelector: {{ $binding.namespaces }}
+    {{- if $binding.labelled }}
+    objectSelector: { matchLabels: { sidegate.dev/inject: "true" } }
+    {{- end }}
+  {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* For the controller's rights: policies and bindings by name. A test compares. */}}
+{{- define "sidegate.lockNames" -}}
+[sidegate-audience, sidegate-entry, sidegate-forbidden, sidegate-forbidden-pods, sidegate-gateway, sidegate-gateway-pods, sidegate-locked, sidegate-locked-entry, sidegate-namespaces, sidegate-resolvers, sidegate-resolvers-pods, sidegate-runtime, sidegate-runtime-pods, sidegate-tokens, sidegate-updates]
+{{- end }}

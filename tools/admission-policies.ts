@@ -1,0 +1,33 @@
+/**
+ * Writes charts/gateway/files/admission-policies.yaml: the second lock, ValidatingAdmissionPolicies that demand what injection
+ * makes, in the API server itself. A test compares, so that a changed injection without a changed lock does not land.
+ */
+import { writeFileSync } from "node:fs";
+import { stringify } from "yaml";
+import { audiencePolicy, forbiddenPolicy, lockedPolicy } from "./admission/forbidden.ts";
+import { gatewayPolicy, resolversPolicy, runtimePolicy } from "./admission/gateway.ts";
+import { entryPolicy, lockedEntryPolicy, namespacePolicy, tokenPolicy, updatePolicy } from "./admission/others.ts";
+import { manifest, type Policy } from "./admission/policy.ts";
+
+export const ADMISSION_POLICIES_FILE = "charts/gateway/files/admission-policies.yaml";
+
+export const ADMISSION_POLICIES: readonly Policy[] = [
+  gatewayPolicy(),
+  runtimePolicy(),
+  resolversPolicy(),
+  forbiddenPolicy(),
+  lockedPolicy(),
+  audiencePolicy(),
+  updatePolicy(),
+  entryPolicy(),
+  lockedEntryPolicy(),
+  tokenPolicy(),
+  namespacePolicy(),
+];
+
+export function admissionPoliciesText(): string {
+  const head = "# Written by tools/admission-policies.ts from src/injection; do not edit.\n";
+  return head + ADMISSION_POLICIES.map((policy) => `---\n${stringify(manifest(policy), { lineWidth: 0 })}`).join("");
+}
+
+if (import.meta.main) writeFileSync(ADMISSION_POLICIES_FILE, admissionPoliciesText());
