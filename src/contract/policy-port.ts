@@ -14,6 +14,8 @@ export interface Profile {
 export interface Settings {
   readonly mode: "enforce" | "observe";
   readonly denialDetail: "full" | "code";
+  /** An authenticator that an agent brings to a target that has a credential of ours; absent: deny. */
+  readonly foreign?: "warn" | "strip" | "deny";
 }
 
 export interface LoadedPolicy {

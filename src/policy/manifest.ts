@@ -81,6 +81,9 @@ function readMetadata(from: Record<string, unknown>): BundleMetadata {
     settings: {
       mode: oneOf(settings["mode"], ["enforce", "observe"], "settings.mode"),
       denialDetail: oneOf(settings["denialDetail"], ["full", "code"], "settings.denialDetail"),
+      ...(settings["foreign"] === undefined
+        ? {}
+        : { foreign: oneOf(settings["foreign"], ["warn", "strip", "deny"], "settings.foreign") }),
     },
     policies: array(from["policies"], "policies").map((item) => {
       const policy = object(item, "policies");

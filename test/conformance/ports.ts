@@ -2,6 +2,7 @@
  * In-memory ports for lanes: legs that keep what is written, a judge that answers what a test says, and time that a test moves.
  * Strict where the real ones are: a permit is finished once, nothing is written after an end, nothing without a permit.
  */
+import type { Credential } from "#contract/credential.ts";
 import type { Decision } from "#contract/decision.ts";
 import { DENIALS, type DenialCode } from "#contract/denial.ts";
 import type { Profile } from "#contract/policy-port.ts";
@@ -199,6 +200,8 @@ export class FakeJudge implements Judge {
   /** What is said to the next questions; the last one stays. */
   answers: (Answering | ((operation: Operation) => Answering))[] = ["allow"];
   terse = false;
+  /** What is brought along goes on without it. */
+  strip = false;
   #seq = 1;
 
   constructor(profile: Profile | null) {
@@ -249,7 +252,8 @@ export class FakeJudge implements Judge {
   }
 
   permit<S extends Scope>(scope: S): Permit<S> {
-    const made = { kind: "permit", scope, seq: ++this.#seq, decision: DECISION, bytesUp: 0, bytesDown: 0 };
+    const { strip } = this;
+    const made = { kind: "permit", scope, seq: ++this.#seq, decision: DECISION, strip, bytesUp: 0, bytesDown: 0 };
     const permit = made as unknown as Permit<S>;
     this.permits.push(permit);
     return permit;
@@ -324,7 +328,12 @@ export interface Setting {
   readonly profile: Profile | null;
   /** What a dial gives: a connection out of the pool, or one that fails before it returns. */
   readonly dial: "fresh" | "reused" | LegFault;
+  readonly target: Target;
+  /** What every permit brings. */
+  readonly credential: Credential | null;
 }
+
+const TARGET: Target = { name: "billing", hosts: ["billing.test"], ports: [80] };
 
 const SETTING: Setting = {
   host: "billing.test",
@@ -333,9 +342,9 @@ const SETTING: Setting = {
   limits: { headerMs: 10_000, idleMs: 300_000, totalMs: 0 },
   profile: READS_ALL,
   dial: "fresh",
+  target: TARGET,
+  credential: null,
 };
-
-const TARGET: Target = { name: "billing", hosts: ["billing.test"], ports: [80] };
 
 /** One connection of a lane, with everything around it in memory. */
 export class Bench {
@@ -346,13 +355,17 @@ export class Bench {
   readonly session: Session;
   readonly ports: Ports;
   dial: Setting["dial"];
+  credential: Credential | null;
+  /** Whoever waits for another credential; called by the test. */
+  readonly renewing: ((found: Credential | null) => void)[] = [];
 
   constructor(make: (time: FakeTime) => Lane, setting: Partial<Setting> = {}) {
-    const { host, port, secure, limits, profile, dial } = { ...SETTING, ...setting };
+    const { host, port, secure, limits, profile, dial, target, credential } = { ...SETTING, ...setting };
+    this.credential = credential;
     this.judge = new FakeJudge(profile);
     this.dial = dial;
     this.ports = {
-      peer: { host, port, secure, limits, target: TARGET },
+      peer: { host, port, secure, limits, target },
       agent: this.agent,
       judge: this.judge,
       connect: this.judge.permit("connect"),
@@ -362,9 +375,12 @@ export class Bench {
         if (this.dial !== "fresh" && this.dial !== "reused") upstream.fail(this.dial);
         return upstream;
       },
-      credential: () => null,
-      renew: () => {
-        throw new Error("renew");
+      credential: () => this.credential,
+      renew: (_permit, then) => {
+        this.renewing.push((found) => {
+          if (found !== null) this.credential = found;
+          then(found);
+        });
       },
       after: (ms, fire) => this.time.after(ms, fire),
       committed: (then) => then(),

@@ -80,6 +80,16 @@ test.each([
   ["a protocol that nobody knows", `${GOOD}  protocol: gopher\n`, /^t\.yaml:8: spec\.protocol: must be one of http, /],
   ["missing ports", "  hosts: [a.example]\n", /^t\.yaml:6: spec: .*ports/],
   [
+    "a credential without TLS to whatever DNS says",
+    "  hosts: [a.example]\n  ports: [443]\n  credential: x\n  insecureCredential: true\n",
+    /^t\.yaml:9: spec\.insecureCredential: without TLS only endpoints/,
+  ],
+  [
+    "a credential for what passes through unread",
+    "  hosts: [a.example]\n  ports: [443]\n  credential: x\n  tls: passthrough\n",
+    /^t\.yaml:9: spec\.tls: nothing can be put/,
+  ],
+  [
     "a wildcard together with a credential",
     '  hosts: ["*.example.com"]\n  ports: [443]\n  credential: key\n',
     /^t\.yaml:6: spec\.hosts\.0: a wildcard may not/,

@@ -14,6 +14,9 @@ export const FolderSettings = Type.Object(
     denial: Type.Optional(
       Type.Object({ detail: Type.Optional(Type.Enum(["full", "code"])) }, { additionalProperties: false }),
     ),
+    credentials: Type.Optional(
+      Type.Object({ foreign: Type.Optional(Type.Enum(["warn", "strip", "deny"])) }, { additionalProperties: false }),
+    ),
     library: Type.Optional(Type.Array(Type.String())),
     policies: Type.Optional(
       Type.Record(
@@ -60,7 +63,11 @@ export function readSettings(file: SourceFile, problems: Problem[]): ReadSetting
     return NO_SETTINGS;
   }
   return {
-    settings: { mode: value.mode ?? "enforce", denialDetail: value.denial?.detail ?? "full" },
+    settings: {
+      mode: value.mode ?? "enforce",
+      denialDetail: value.denial?.detail ?? "full",
+      ...(value.credentials?.foreign === undefined ? {} : { foreign: value.credentials.foreign }),
+    },
     library: value.library ?? null,
     policies: new Map(
       Object.entries(value.policies ?? {}).map(([name, { mode, scope }]) => [

@@ -70,4 +70,16 @@ function checkSpec(
       line: document.lineOf(["spec", "hosts", wildcard]),
       message: `spec.hosts.${wildcard}: a wildcard may not stand together with a credential`,
     });
+  if (spec.insecureCredential === true && (spec.endpoints ?? []).length === 0)
+    problems.push({
+      file: file.name,
+      line: document.lineOf(["spec", "insecureCredential"]),
+      message: "spec.insecureCredential: without TLS only endpoints say who gets the credential, and there are none",
+    });
+  if (spec.credential !== undefined && spec.tls === "passthrough")
+    problems.push({
+      file: file.name,
+      line: document.lineOf(["spec", "tls"]),
+      message: "spec.tls: nothing can be put into a connection that passes through",
+    });
 }

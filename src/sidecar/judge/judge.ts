@@ -249,6 +249,7 @@ class Connection implements ConnectionJudge {
       decision,
       this.#options.holder.current,
       clockless,
+      detail,
     );
     return detail === "" || refusal.message === ""
       ? refusal
@@ -404,10 +405,11 @@ class Connection implements ConnectionJudge {
     decision: Decision,
     loaded: LoadedPolicy | null,
     startedMs: number,
+    fault = "",
   ): Refusal {
     const now = this.#clock.elapsedMs();
     const coarse = `${this.#place.target?.name ?? ""} ${this.#place.host}:${this.#place.port} ${decision.code}`;
-    const exact = hash("sha256", `${scope}\n${this.#preamble}\n${facts}\n${decision.code}`, "base64");
+    const exact = hash("sha256", `${scope}\n${this.#preamble}\n${facts}\n${decision.code}\n${fault}`, "base64");
     const folded = this.#options.folder.ask(exact, coarse, decision.quiet, now);
     const denial = denialOf(decision.code);
     let seq: number;

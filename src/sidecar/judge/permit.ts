@@ -15,6 +15,7 @@ export interface OpenPermit {
   readonly startedMs: number;
   /** At hand for as long as the permit is; renewed where an upstream refused it. Null: none was asked for. */
   credential: Credential | null;
+  readonly strip: boolean;
   bytesUp: number;
   bytesDown: number;
   finished: boolean;
@@ -22,25 +23,23 @@ export interface OpenPermit {
 
 /** `seq` is the record's line that was added before; `startedMs` is elapsed time. */
 export function permit<S extends Scope>(
-  scope: S,
-  seq: number,
-  decision: Decision,
-  startedMs: number,
-  credential: Credential | null,
+  made: Pick<OpenPermit, "seq" | "decision" | "startedMs" | "credential" | "strip"> & { readonly scope: S },
 ): Permit<S> {
-  const made: OpenPermit = {
+  const { scope, seq, decision, startedMs, credential, strip } = made;
+  const open: OpenPermit = {
     kind: "permit",
     scope,
     seq,
     decision,
     startedMs,
     credential,
+    strip,
     bytesUp: 0,
     bytesDown: 0,
     finished: false,
   };
   // The brand is a type only; this cast is what makes this file the one door.
-  return made as unknown as Permit<S>;
+  return open as unknown as Permit<S>;
 }
 
 /** The judge's own view of a permit that it made. */

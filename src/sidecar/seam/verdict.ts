@@ -21,6 +21,15 @@ export interface Operation {
   readonly facts: string;
   readonly detail: string; // redacted; recorded and hashed, never judged
   readonly body: string | null; // SHA-256 (hex) of a body held back for judging: an approval covers it
+  /** Authenticators of the agent's own in it, by name and never by value; absent: none. The judge refuses what may not be brought. */
+  readonly brought?: Brought;
+}
+
+export interface Brought {
+  /** Where: "header authorization", "query sig", … Judged only where the target has a credential of ours. */
+  readonly foreign: readonly string[];
+  /** Placeholders for a credential where none is put in. */
+  readonly misplaced: readonly string[];
 }
 
 declare const permitted: unique symbol;
@@ -32,6 +41,8 @@ export interface Permit<S extends Scope = Scope> {
   readonly scope: S;
   readonly seq: number;
   readonly decision: Decision; // frozen, shared with the cache
+  /** What the operation brought along (`Brought.foreign`) goes on without it. */
+  readonly strip: boolean;
   /** Added to by the legs: what was written upstream under this permit, and what was forwarded to the agent. */
   bytesUp: number;
   bytesDown: number;
@@ -73,6 +84,8 @@ export interface Outcome {
   readonly status: string;
   readonly masked: number;
   readonly attempts: number;
+  /** Worth a line of its own beside the outcome: "echo", "set-cookie". */
+  readonly findings?: readonly string[];
 }
 
 /** One connection's judge: it knows the session's target, host and preamble. */

@@ -16,6 +16,8 @@ import type { Fault } from "./codec/fault.ts";
 import type { FieldBlock } from "./codec/field-block.ts";
 import { HeadReader, USUAL_HEAD_BYTES } from "./codec/head-reader.ts";
 import type { RequestHead } from "./codec/request-head.ts";
+import type { AnswerGuard } from "./credentialed/answer-guard.ts";
+import { GuardedBody } from "./credentialed/guarded-body.ts";
 import type { HttpLimits } from "./limits.ts";
 import { answerHeadText } from "./rewrite.ts";
 
@@ -49,7 +51,9 @@ export class AnswerRelay implements BodySink {
   readonly #request: RequestHead;
   readonly #agent: Agent;
   readonly #owner: RelayOwner;
+  readonly #guard: AnswerGuard | null;
   #body: BodyReader = NO_BODY;
+  #guarded: GuardedBody | null = null;
   #interims = 0;
   /** The head, until it is written together with what follows. */
   #head: string | null = null;
@@ -62,12 +66,20 @@ export class AnswerRelay implements BodySink {
   /** A byte was given to the agent. */
   answered = false;
 
-  constructor(reading: AnswerReading, request: RequestHead, agent: Agent, owner: RelayOwner) {
+  /** `guard`: null where the target has no credential of ours. */
+  constructor(
+    reading: AnswerReading,
+    request: RequestHead,
+    agent: Agent,
+    owner: RelayOwner,
+    guard: AnswerGuard | null,
+  ) {
     reading.heads.reset();
     this.#reading = reading;
     this.#request = request;
     this.#agent = agent;
     this.#owner = owner;
+    this.#guard = guard;
   }
 
   /** Takes all of the chunk, or up to the answer's end: the position behind it. */
@@ -85,7 +97,10 @@ export class AnswerRelay implements BodySink {
 
   /** The upstream's connection ended in good order: whether that ends the answer too. */
   endOfConnection(): boolean {
-    if (this.head?.body === "until-close") this.done = true;
+    if (this.head?.body === "until-close" && !this.done) {
+      this.done = true;
+      this.#guarded?.finish();
+    }
     return this.done;
   }
 
@@ -101,10 +116,16 @@ export class AnswerRelay implements BodySink {
     this.#reading.fields = text.length <= USUAL_HEAD_BYTES ? head.block : null;
     if (head.status < 200) return this.#interim(head) ?? end;
     if (this.#request.minor === 0 && head.block.chunked) return "chunked_before_1_1";
+    if (this.#guard?.hides(head) === true) return "content_coding";
     this.head = head;
     this.#body = this.#bodyOf(head);
     this.done = this.#body.done;
-    this.#head = answerHeadText(head, this.#owner.closesBehind(head));
+    this.#head = this.#shown(answerHeadText(head, this.#owner.closesBehind(head)));
+    if (this.#guard !== null && this.#guard.stream !== null && !this.done)
+      this.#guarded = new GuardedBody(this.#guard, head.body === "chunked", (bytes) => {
+        this.#writeHead();
+        this.#tell(bytes);
+      });
     this.#headFrom = this.#head === text ? from : -1;
     return end;
   }
@@ -128,13 +149,19 @@ export class AnswerRelay implements BodySink {
   #interim(head: AnswerHead): Fault | null {
     if (head.status === 101 || ++this.#interims > this.#reading.limits.interim) return "interim";
     if (this.#request.minor === 0 || (head.status === 100 && !this.#request.block.expectContinue)) return null;
-    this.#tell(answerHeadText(head, false));
+    this.#tell(this.#shown(answerHeadText(head, false)));
     return null;
   }
 
+  #shown(head: string): string {
+    return this.#guard === null ? head : this.#guard.head(head);
+  }
+
   #readBody(chunk: Chunk, at: number): number | Fault {
-    const end = this.#body.read(chunk, at, this);
-    if (typeof end === "number") this.done = this.#body.done;
+    const end = this.#body.read(chunk, at, this.#guarded ?? this);
+    if (typeof end === "string" || !this.#body.done) return end;
+    this.done = true;
+    this.#guarded?.finish();
     return end;
   }
 
@@ -156,7 +183,8 @@ export class AnswerRelay implements BodySink {
   }
 
   end(trailers: FieldBlock | null): void {
-    this.text(`0\r\n${trailers === null ? "" : trailers.passedOn(true)}\r\n`);
+    const lines = trailers?.passedOn(true) ?? "";
+    this.text(`0\r\n${this.#guard === null ? lines : this.#guard.trailers(lines)}\r\n`);
   }
 
   #writeHead(): void {
@@ -171,9 +199,9 @@ export class AnswerRelay implements BodySink {
     if (!this.#agent.forward(this.#owner.permit, chunk, from, to)) this.#owner.agentFull();
   }
 
-  #tell(text: string): void {
+  #tell(bytes: Uint8Array | string): void {
     this.answered = true;
-    this.#owner.permit.bytesDown += text.length;
-    if (!this.#agent.write(text)) this.#owner.agentFull();
+    this.#owner.permit.bytesDown += bytes.length;
+    if (!this.#agent.write(bytes)) this.#owner.agentFull();
   }
 }

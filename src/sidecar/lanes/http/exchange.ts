@@ -14,7 +14,8 @@ import { type AnswerReading, AnswerRelay, type RelayOwner } from "./answer-relay
 import type { AnswerHead } from "./codec/answer-head.ts";
 import type { BodyReader } from "./codec/body.ts";
 import type { RequestHead } from "./codec/request-head.ts";
-import { withCredential } from "./credentialed/inject.ts";
+import { AnswerGuard } from "./credentialed/answer-guard.ts";
+import { stripped, withCredential } from "./credentialed/inject.ts";
 import { type Outlet, RequestSink } from "./request-sink.ts";
 import { codeOfFault } from "./upstream-fault.ts";
 
@@ -52,6 +53,8 @@ export class Exchange implements LegEvents, Outlet, RelayOwner {
   readonly #text: string;
   readonly #body: BodyReader;
   readonly #answer: AnswerRelay;
+  /** What comes back from a target with a credential of ours goes through it. */
+  readonly #guard: AnswerGuard | null;
   #sink: RequestSink | null = null;
   #upstream: Upstream | null = null;
   #upstreamPaused = false;
@@ -69,11 +72,14 @@ export class Exchange implements LegEvents, Outlet, RelayOwner {
   constructor(owner: Owner, { head, text, body, permit }: Permitted) {
     this.#owner = owner;
     this.#request = head;
-    const credential = owner.ports.credential(permit);
-    this.#text = credential === null ? text : withCredential(text, credential);
+    const { ports } = owner;
+    const credential = ports.credential(permit);
+    const cleaned = permit.strip ? stripped(text) : text;
+    this.#text = credential === null ? cleaned : withCredential(cleaned, credential);
+    this.#guard = ports.peer.target.credential === undefined ? null : new AnswerGuard(credential);
     this.#body = body;
     this.permit = permit;
-    this.#answer = new AnswerRelay(owner.answers, head, owner.ports.agent, this);
+    this.#answer = new AnswerRelay(owner.answers, head, ports.agent, this, this.#guard);
     this.closing = head.block.close || head.minor === 0;
   }
 
@@ -289,6 +295,9 @@ export class Exchange implements LegEvents, Outlet, RelayOwner {
 
   #finish(status: string): void {
     this.#over = true;
-    this.#owner.ports.judge.finish(this.permit, { status, masked: 0, attempts: this.#attempts });
+    const masked = this.#guard?.masked ?? 0;
+    const outcome = { status, masked, attempts: this.#attempts };
+    const findings = masked === 0 ? undefined : this.#guard?.findings;
+    this.#owner.ports.judge.finish(this.permit, findings === undefined ? outcome : { ...outcome, findings });
   }
 }

@@ -1,10 +1,12 @@
 /** A request as dialects see it: neither bytes nor versions. */
+import { PLACEHOLDER_PREFIX } from "#contract/credential.ts";
 import type { Profile } from "#contract/policy-port.ts";
 import type { RequestTarget } from "#core/request-target.ts";
 import type { Head } from "#sidecar/seam/exchange.ts";
 import type { Peer } from "#sidecar/seam/lane.ts";
 import type { Operation } from "#sidecar/seam/verdict.ts";
 import type { Field } from "./codec/field-block.ts";
+import { SEEN_AUTHORIZATION } from "./codec/fields.ts";
 import type { RequestHead } from "./codec/request-head.ts";
 
 export class RequestView implements Head {
@@ -37,6 +39,15 @@ export class RequestView implements Head {
   /** Bytes of the head. */
   get size(): number {
     return this.#head.text.length;
+  }
+
+  /** One look at all of it: nearly always false. In a login it may be encoded. */
+  get mayHoldPlaceholder(): boolean {
+    const { text, block } = this.#head;
+    return (
+      text.includes(PLACEHOLDER_PREFIX) ||
+      ((block.seen & SEEN_AUTHORIZATION) !== 0 && /^authorization:\s*basic /im.test(text))
+    );
   }
 
   /** Whether an operation written for the other one is also this one's. */

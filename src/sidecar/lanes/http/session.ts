@@ -70,7 +70,7 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
     this.answers = new AnswerReading(limits);
     this.#limits = limits;
     this.#requests = new RequestReader(ports.peer, limits);
-    this.#operations = new Operations(options.dialects, ports.peer.target.protocol ?? null);
+    this.#operations = new Operations(options.dialects, ports.peer.target);
     this.#intake = new Intake(ports.agent, this, limits.pendingBytes);
     this.#patrol = new Patrol(
       (ms, fire) => ports.after(ms, fire),

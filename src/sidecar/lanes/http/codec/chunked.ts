@@ -14,8 +14,12 @@ import type { Fault } from "./fault.ts";
 import type { FieldBlock } from "./field-block.ts";
 import { readFields } from "./fields.ts";
 
-/** Takes what may be passed on, in order. `raw`: a range of the chunk being read. */
+/**
+ * Takes what may be passed on, in order. `raw`: a range of the chunk being read, with its framing. A sink that has `content` gets a
+ * chunked body's data by it, without framing, and frames it itself: `raw` and `text` are then not for it.
+ */
 export interface BodySink {
+  content?(chunk: Chunk, from: number, to: number): void;
   raw(chunk: Chunk, from: number, to: number): void;
   text(framing: string): void;
   /** The last chunk, where it was not passed on as it is; null or the trailers that came. */
@@ -62,13 +66,15 @@ export class ChunkedReader {
     let at = from;
     // Where the size line that is being read begins; it is held back until it is whole.
     let line = from;
+    const bare = sink.content !== undefined;
     const flush = (to: number): void => {
-      if (to > start) sink.raw(chunk, start, to);
+      if (to > start && !bare) sink.raw(chunk, start, to);
     };
     while (at < end) {
       switch (this.#state) {
         case "data": {
           const take = Math.min(this.#size, end - at);
+          if (bare) sink.content?.(chunk, at, at + take);
           at += take;
           this.#size -= take;
           this.length += take;

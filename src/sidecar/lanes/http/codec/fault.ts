@@ -50,6 +50,7 @@ const FAULTS = {
   expectation: "bad_request",
   // only in answers
   interim: "bad_request",
+  content_coding: "bad_request",
 } as const satisfies Record<string, DenialCode> & Record<TargetFault, DenialCode>;
 
 export type Fault = keyof typeof FAULTS;

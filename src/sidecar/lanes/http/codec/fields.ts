@@ -80,6 +80,8 @@ const SINGLE: Readonly<Record<string, number>> = {
   upgrade: 32,
   authorization: 64,
 };
+/** Of `FieldBlock.seen`: there is an Authorization. */
+export const SEEN_AUTHORIZATION = 64;
 /** Those that decide framing and routing: also in answers. */
 const SINGLE_IN_ANSWERS = 1 | 2 | 4;
 
