@@ -20,6 +20,7 @@ import { createLog } from "#process/log.ts";
 import { createRegistry } from "#process/metrics.ts";
 import { fillProcessMetrics } from "#process/process-metrics.ts";
 import { createReadiness } from "#process/readiness.ts";
+import { settleMemory } from "#process/settle-memory.ts";
 import { register, SIDECAR_METRICS } from "#process/sidecar-metrics.ts";
 import { startSidecar } from "#sidecar/compose.ts";
 import { readSidecarConfig } from "#sidecar/config.ts";
@@ -100,6 +101,7 @@ readiness.sealed();
 await sidecar.ready;
 if (sidecar.policy.current !== null) policyNeeded.release();
 else sidecar.policy.onChange(() => policyNeeded.release());
+settleMemory();
 process.send?.({ kind: "ready", policy: sidecar.policy.current?.revision ?? null });
 log.info("serving", { boot: sidecar.boot, policy: sidecar.policy.current?.revision ?? "none" });
 
