@@ -226,3 +226,18 @@ test("what was malformed is on record with its fault", () => {
   });
   expect(ops[0]?.detail).toContain("two Content-Length fields");
 });
+
+test("what is malformed in another way is another denial: the sixth fault is named too", () => {
+  const { judge, ops } = bench();
+  for (let i = 0; i < 6; i++) judge.refuse("bad_request", "bare_lf", null);
+  judge.refuse("bad_request", "obs_fold", null);
+  expect(ops.map((op) => op.detail)).toEqual([
+    ...Array.from({ length: 5 }, () => '"fault":"bare_lf"'),
+    '"fault":"obs_fold"',
+  ]);
+});
+
+test("without a bundle an unknown destination is told that there is none", () => {
+  const { judge } = bench(() => ALLOW, { loaded: null });
+  expect(judge.refuse("target_unknown", "", null)).toMatchObject({ code: "no_bundle", retryable: true });
+});
