@@ -39,7 +39,7 @@ export async function bundle(
   measured: boolean,
   inject: readonly string[] = [],
 ): Promise<string> {
-  const name = path.basename(entry, ".ts");
+  const name = path.basename(entry.replace(/\/main\.ts$/, ""), ".ts");
   const outfile = path.join(folder, `${name}${measured ? "-measured" : ""}.js`);
   await build({
     ...BUNDLE_OPTIONS,

@@ -49,7 +49,7 @@ export function print(report: Report, json: boolean): void {
       ["", "reached", "goal"],
       ...Object.entries(values).map(([name, value]) => [
         name,
-        value === null ? "peer missing" : JSON.stringify(value),
+        value === null ? "not measured" : JSON.stringify(value),
         report.goals[name] ?? "",
       ]),
     ]);
