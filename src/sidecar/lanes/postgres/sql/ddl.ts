@@ -106,10 +106,23 @@ const COPY_OPTIONS = new Set([
   "log_verbosity",
 ]);
 
+/** What makes rows look otherwise than text or binary do by default. */
+function unusual(value: unknown): { readonly options?: readonly string[] } {
+  const options = listOf(value).flatMap((item) => {
+    const option = nodeOf(item)?.fields ?? {};
+    const name = textOf(option["defname"]).toLowerCase();
+    const plain =
+      name === "encoding" || (name === "format" && /^(?:text|binary)$/.test(constantOf(option["arg"]) ?? ""));
+    return plain ? [] : [name];
+  });
+  return options.length === 0 ? {} : { options };
+}
+
 function copy(w: Walker, f: Fields, place: Place): void {
   const from = f["is_from"] === true;
   if (f["is_program"] === true || textOf(f["filename"]) !== "") w.found.act("admin");
-  else w.found.effects.push({ kind: from ? "copy-in" : "copy-out" });
+  else if (from) w.found.effects.push({ kind: "copy-in" });
+  else w.found.effects.push({ kind: "copy-out", ...unusual(f["options"]) });
   if (from) w.found.act("write");
   for (const item of listOf(f["options"])) {
     const option = nodeOf(item)?.fields ?? {};

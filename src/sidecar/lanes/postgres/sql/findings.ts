@@ -30,6 +30,11 @@ function isGivenName(name: string): boolean {
   return GIVEN.test(name) || KNOWN_TYPES.has(name);
 }
 
+/** An output with its node in the tree, while the tree is walked. */
+export interface FoundOutput extends OutputColumn {
+  readonly node?: unknown;
+}
+
 export class Findings {
   kind = "";
   action: Action = "read";
@@ -37,7 +42,9 @@ export class Findings {
   /** An UPDATE, DELETE or MERGE in it is not bounded by a condition. */
   unguarded = false;
   limit: number | null = null;
-  output: readonly OutputColumn[] = [];
+  output: readonly FoundOutput[] = [];
+  /** What each output mentions, by its node. */
+  readonly outputs = new Map<unknown, ReadonlySet<string>>();
   readonly effects: SessionEffect[] = [];
   /** Byte offsets of literals that stood where any other literal would have read the same. */
   readonly literals: number[] = [];
@@ -136,6 +143,13 @@ export class Findings {
     return all;
   }
 
+  #finished({ node, ...column }: FoundOutput): OutputColumn {
+    const settled = this.#settled(column);
+    const mentioned = this.outputs.get(node);
+    if (settled.reference !== null || settled.star || mentioned === undefined) return settled;
+    return { ...settled, columns: [...this.#behind(mentioned)] };
+  }
+
   /** A plain reference whose name the statement gave to something else is no plain reference. */
   #settled(column: OutputColumn): OutputColumn {
     const none: OutputColumn = { ...column, reference: null };
@@ -164,7 +178,7 @@ export class Findings {
       functions: [...this.functions],
       columns: [...this.columns],
       conditionColumns: [...this.#behind(this.conditions)],
-      output: this.output.map((c) => this.#settled(c)),
+      output: this.output.map((c) => this.#finished(c)),
       where: this.where && !this.unguarded,
       limit: this.limit,
       effects: this.effects,

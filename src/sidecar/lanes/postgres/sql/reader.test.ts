@@ -98,3 +98,25 @@ describe("what cannot be read", () => {
     expect(reader.read("-- only a comment")).toEqual({ statements: [], complete: true, doubts: [] });
   });
 });
+
+describe("what an output and a COPY say beside it", () => {
+  test("an expression says what it may read, names followed to their columns", () => {
+    const columnsOf = (text: string): unknown => one(text).output.map((o) => o.columns?.toSorted());
+    expect(columnsOf("SELECT id, lower(email), now() FROM users")).toEqual([undefined, ["email"], []]);
+    expect(columnsOf("SELECT x.e || 'a' FROM (SELECT email AS e FROM users) x")).toEqual([["e", "email"]]);
+    expect(columnsOf("SELECT to_json(u), u FROM users u")).toEqual([
+      ["*", "u"],
+      ["*", "u"],
+    ]);
+    expect(columnsOf("SELECT (SELECT email FROM users LIMIT 1), id FROM t")).toEqual([["email"], undefined]);
+    expect(columnsOf("UPDATE users SET a = 1 RETURNING id, upper(email)")).toEqual([undefined, ["email"]]);
+  });
+
+  test("COPY says which options change how rows look", () => {
+    const optionsOf = (text: string): unknown => one(text).effects.map((e) => ("options" in e ? e.options : e.kind));
+    expect(optionsOf("COPY users TO STDOUT")).toEqual(["copy-out"]);
+    expect(optionsOf("COPY users TO STDOUT (FORMAT binary)")).toEqual(["copy-out"]);
+    expect(optionsOf("COPY users TO STDOUT (FORMAT csv, HEADER)")).toEqual([["format", "header"]]);
+    expect(optionsOf("COPY users TO STDOUT (DELIMITER ',')")).toEqual([["delimiter"]]);
+  });
+});

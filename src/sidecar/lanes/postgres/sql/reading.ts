@@ -32,7 +32,8 @@ export type SessionEffect =
   | { readonly kind: "discard" }
   | { readonly kind: "listen" }
   | { readonly kind: "copy-in" }
-  | { readonly kind: "copy-out" };
+  /** `options`: those that change how rows are written down; absent: text or binary, as PostgreSQL writes them by default. */
+  | { readonly kind: "copy-out"; readonly options?: readonly string[] };
 
 /** The reader's doubt about EXECUTE: the session, which has followed PREPARE, takes it away. FETCH is doubted by the session itself. */
 export const KNOWN_TO_THE_SESSION = "what a prepared statement does is known to the session only";
@@ -43,6 +44,8 @@ export interface OutputColumn {
   /** The column it is a plain reference to; null: an expression, so its origin must not be trusted to RowDescription alone. */
   readonly reference: { readonly table: string | null; readonly column: string } | null;
   readonly star: boolean;
+  /** Of an expression: all that it may read, names followed to their columns, "*" for whole rows. Absent: plain, or not known. */
+  readonly columns?: readonly string[];
 }
 
 export interface Statement {

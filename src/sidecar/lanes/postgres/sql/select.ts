@@ -3,7 +3,7 @@
  */
 import { ROW_FUNCTIONS } from "./catalogue.ts";
 import { functionNameOf, noteOperator } from "./expressions.ts";
-import type { OutputColumn } from "./reading.ts";
+import type { FoundOutput } from "./findings.ts";
 import { constantOf, type Fields, isFields, listOf, namesOf, nodeOf, textOf } from "./tree.ts";
 import { conditionOf, type Place, type Scope, type Shapes, type Walker } from "./walker.ts";
 
@@ -77,23 +77,24 @@ function figuredName(value: unknown): string | null {
   return null;
 }
 
-export function outputOf(targets: unknown): readonly OutputColumn[] {
-  return listOf(targets).map((t): OutputColumn => {
+export function outputOf(targets: unknown): readonly FoundOutput[] {
+  return listOf(targets).map((t): FoundOutput => {
     if (isStar(t)) return { name: null, reference: null, star: true };
-    const fields = nodeOf(t)?.fields ?? {};
+    const node = nodeOf(t)?.fields;
+    const fields = node ?? {};
     const value = fields["val"];
     const column = lastField(value);
     const alias = textOf(fields["name"]);
     const name = alias === "" ? figuredName(value) : alias;
-    if (column === null || ROW_FUNCTIONS.has(column)) return { name, reference: null, star: false };
+    if (column === null || ROW_FUNCTIONS.has(column)) return { name, reference: null, star: false, node };
     const parts = listOf(nodeOf(value)?.fields["fields"]);
     const table = parts.length < 2 ? null : textOf(nodeOf(parts.at(-2))?.fields["sval"]);
-    return { name, reference: { table, column }, star: false };
+    return { name, reference: { table, column }, star: false, node };
   });
 }
 
 /** Output of a whole query; of a set operation: the leftmost names, and no origin. */
-export function queryOutput(select: Fields, depth = 0): readonly OutputColumn[] {
+export function queryOutput(select: Fields, depth = 0): readonly FoundOutput[] {
   if (depth > MAX_ARMS) return [];
   if (isFields(select["larg"])) {
     const starred = isFields(select["rarg"]) && queryOutput(select["rarg"], depth + 1).some((c) => c.star);
@@ -112,6 +113,7 @@ export function queryOutput(select: Fields, depth = 0): readonly OutputColumn[] 
 /** What the statement calls its own output columns. */
 export function resTarget(w: Walker, f: Fields, place: Place): void {
   const columns = w.found.collect(() => w.visit(f["val"], place));
+  w.found.outputs.set(f, columns);
   const alias = textOf(f["name"]);
   const column = lastField(f["val"]);
   if (alias !== "" && alias !== column) w.found.name(alias, columns, column !== null && !ROW_FUNCTIONS.has(column));

@@ -3,9 +3,9 @@
  */
 import { DDL } from "./ddl.ts";
 import { EXPRESSIONS } from "./expressions.ts";
-import { Findings } from "./findings.ts";
+import { Findings, type FoundOutput } from "./findings.ts";
 import { FROM } from "./from.ts";
-import type { OutputColumn, Statement } from "./reading.ts";
+import type { Statement } from "./reading.ts";
 import { ROLES } from "./roles.ts";
 import { queryOutput, SELECT } from "./select.ts";
 import { EXPLAIN, plainSetConfig, SESSION } from "./session.ts";
@@ -60,7 +60,7 @@ function kindOf({ type, fields }: Node): string {
   return /^[A-Z][a-z]+/.exec(type)?.[0].toLowerCase() ?? "unknown";
 }
 
-function outputOfStatement({ type, fields }: Node): readonly OutputColumn[] | null {
+function outputOfStatement({ type, fields }: Node): readonly FoundOutput[] | null {
   if (type === "SelectStmt") return fields["intoClause"] === undefined ? queryOutput(fields) : [];
   if (["InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"].includes(type)) return returningOutput(fields);
   if (
