@@ -1,42 +1,48 @@
 /**
  * One statement that was permitted, from then until its permit is finished: exactly once, with the word that the server had for it.
  */
+import type { MaskRule } from "#contract/decision.ts";
 import type { Judge, Operation, Permit } from "#sidecar/seam/verdict.ts";
+import type { Question } from "./questions.ts";
 import type { SessionEffect, Statement } from "./sql/reading.ts";
 
 export class Act {
   permit: Permit<"ask">;
   readonly operation: Operation;
-  /** What it amounts to; for EXECUTE the statement that it runs. */
+  /** What it amounts to; for EXECUTE and FETCH the statement that they run. */
   readonly statements: readonly Statement[];
   readonly effects: readonly SessionEffect[];
+  /** The statement as it stands in the text; null: it was not understood. */
+  readonly statement: Statement | null;
   /** Reads, and changes nothing of the session: whatever comes behind it may be judged before it has ended. */
   readonly pure: boolean;
   /** Not understood: it may have changed anything in the session. */
   readonly opaque: boolean;
+  /** The bytes that an approval would cover: text and parameters, latin1. */
+  readonly wire: string;
   /** Under which policy it was permitted. */
   profile: object | null;
   masked = 0;
   #finished = false;
 
-  constructor(
-    permit: Permit<"ask">,
-    operation: Operation,
-    statements: readonly Statement[],
-    effects: readonly SessionEffect[],
-    profile: object | null,
-  ) {
+  constructor(permit: Permit<"ask">, operation: Operation, question: Question, wire: string, profile: object | null) {
     this.permit = permit;
     this.operation = operation;
-    this.statements = statements;
-    this.effects = effects;
+    this.statements = question.judged.statements;
+    this.effects = question.statement?.effects ?? NONE;
+    this.statement = question.statement;
     this.opaque = !operation.complete;
-    this.pure = operation.complete && operation.action === "read" && effects.length === 0;
+    this.pure = operation.complete && operation.action === "read" && this.effects.length === 0;
+    this.wire = wire;
     this.profile = profile;
   }
 
   get finished(): boolean {
     return this.#finished;
+  }
+
+  get masks(): readonly MaskRule[] {
+    return this.permit.decision.mask;
   }
 
   /** `status`: a command tag, a SQLSTATE, or a word of ours. Later calls count nothing. */
@@ -54,3 +60,5 @@ export class Act {
     judge.finish(before, { status: "rejudged", masked: 0, attempts: 1 });
   }
 }
+
+const NONE: readonly SessionEffect[] = [];

@@ -1,15 +1,16 @@
 /**
  * What the upstream says, towards the agent: each message is matched with the step that it answers, and passed on as it is, many at
- * once where nothing has to be changed. Rows and COPY data are never held in memory, however large.
+ * once where nothing has to be changed. Rows and COPY data are never held in memory, however large, unless they are masked.
  *
  * Fails closed: an answer that nothing asked for ends the session, because from then on nobody knows what answers what.
  */
-import type { Agent, Chunk } from "#sidecar/seam/leg.ts";
-import type { Judge, Permit } from "#sidecar/seam/verdict.ts";
+import type { Chunk } from "#sidecar/seam/leg.ts";
+import type { Permit } from "#sidecar/seam/verdict.ts";
 import type { Act } from "./act.ts";
 import {
   BACKEND,
   readCommandTag,
+  readDataRow,
   readNotice,
   readParameterStatus,
   readReady,
@@ -17,39 +18,35 @@ import {
 } from "./codec/backend.ts";
 import type { WireFault } from "./codec/fault.ts";
 import { MessageReader, type MessageTaker } from "./codec/reader.ts";
-import type { PostgresLimits } from "./limits.ts";
+import type { Masks } from "./masks.ts";
 import type { Step, Steps } from "./steps.ts";
+import type { Talk } from "./talk.ts";
 
 /** What the session makes of answers. */
 export interface Answered {
   /** A statement has ended well; its permit is finished a little later. */
   done(act: Act): void;
   /** Stopped at a row limit. */
-  suspended(step: Step): void;
+  stopped(step: Step): void;
+  closed(step: Step): void;
   /** The server skips everything up to a Sync; `dropped`, in order, were sent and will not be answered. */
   skipped(dropped: readonly Step[], syncIsSent: boolean): void;
-  /** ReadyForQuery. */
-  ready(status: TransactionStatus): void;
+  /** A statement of a Query has failed. */
+  failed(step: Step): void;
+  ready(step: Step, status: TransactionStatus): void;
   copyIn(step: Step): WireFault | null;
-  /** Null, or why the session must end. */
+  /** Null, or why the session has ended. */
   parameter(name: string, value: string): string | null;
-  /** The agent can take no more now. */
-  agentFull(): void;
   malformed(fault: string): void;
-  over: boolean;
 }
 
-export interface AnswersOptions {
-  readonly agent: Agent;
-  readonly judge: Judge;
-  readonly connect: Permit<"connect">;
-  readonly steps: Steps;
-  readonly limits: PostgresLimits;
-}
+/** Rows of our own queries: names and numbers of a catalogue. */
+const MAX_COLLECTED = 65_536;
 
 export class Answers implements MessageTaker {
   readonly #owner: Answered;
-  readonly #options: AnswersOptions;
+  readonly #talk: Talk;
+  readonly #masks: Masks;
   readonly #steps: Steps;
   readonly #reader: MessageReader;
   /** The chunk being read, and what of it is to be passed on as it is. */
@@ -60,13 +57,15 @@ export class Answers implements MessageTaker {
   #ended: Act | null = null;
   #endedStatus = "";
   #copyingOut = false;
+  /** In the middle of an error that is too long to be read. */
   #inError = false;
 
-  constructor(owner: Answered, options: AnswersOptions) {
+  constructor(owner: Answered, talk: Talk, masks: Masks) {
     this.#owner = owner;
-    this.#options = options;
-    this.#steps = options.steps;
-    this.#reader = new MessageReader(this, options.limits.describedBytes);
+    this.#talk = talk;
+    this.#masks = masks;
+    this.#steps = talk.steps;
+    this.#reader = new MessageReader(this, Math.max(talk.limits.describedBytes, talk.limits.rowBytes));
   }
 
   /** A message of the upstream's is half on its way to the agent: nothing of ours may be put between. */
@@ -79,7 +78,7 @@ export class Answers implements MessageTaker {
     this.#from = 0;
     this.#to = 0;
     let at = 0;
-    while (at < chunk.length && !this.#owner.over) {
+    while (at < chunk.length && !this.#talk.over) {
       const next = this.#reader.read(chunk, at);
       if (typeof next === "string") {
         this.#flush();
@@ -89,7 +88,7 @@ export class Answers implements MessageTaker {
       }
       at = next;
     }
-    if (!this.#owner.over) this.#flush();
+    if (!this.#talk.over) this.#flush();
     this.#chunk = null;
   }
 
@@ -98,28 +97,28 @@ export class Answers implements MessageTaker {
     this.#finishEnded();
   }
 
-  /** Something of ours, in its turn. */
-  say(text: string): void {
-    this.#flush();
-    if (!this.#options.agent.write(text)) this.#owner.agentFull();
-  }
-
   // --- MessageTaker -------------------------------------------------------------------------------------------------------
 
   begins(type: number, length: number): "gather" | "pieces" | WireFault {
-    const { answerBytes, describedBytes } = this.#options.limits;
+    const { answerBytes, describedBytes, rowBytes } = this.#talk.limits;
+    const first = this.#steps.first;
     switch (type) {
       case BACKEND.dataRow:
-        if (!this.#isRunning()) return "type";
+        if (first === null || !isRunning(first)) return "type";
         this.#finishEnded();
-        return "pieces";
+        if (first.collecting !== null) return length <= MAX_COLLECTED ? "gather" : "length";
+        if (first.mask === null) return "pieces";
+        return length <= rowBytes ? "gather" : "length";
       case BACKEND.copyData:
-        return this.#copyingOut ? "pieces" : "type";
-      case BACKEND.noticeResponse:
+        if (!this.#copyingOut) return "type";
+        if (!this.#masks.copying) return "pieces";
+        return length <= rowBytes ? "gather" : "length";
       case BACKEND.notificationResponse:
         return "pieces";
+      case BACKEND.noticeResponse:
       case BACKEND.errorResponse:
-        return length <= describedBytes ? "gather" : "pieces";
+        if (length <= describedBytes) return "gather";
+        return this.#masks.concern(first) ? "length" : "pieces";
       case BACKEND.rowDescription:
       case BACKEND.parameterDescription:
         return length <= describedBytes ? "gather" : "length";
@@ -132,76 +131,74 @@ export class Answers implements MessageTaker {
     // The first piece of an error that is too long to be read.
     const begins = type === BACKEND.errorResponse && !this.#inError;
     this.#inError = type === BACKEND.errorResponse && left > 0;
-    return begins ? this.#failed("error", chunk, from, to) : this.#pass(chunk, from, to);
+    return begins ? this.#failed("error", null, chunk, from, to) : this.#pass(chunk, from, to);
   }
 
   whole(type: number, chunk: Chunk, from: number, to: number): WireFault | null {
     const first = this.#steps.first;
-    const kind = first?.kind;
     switch (type) {
       case BACKEND.dataRow:
+        return this.#row(first, chunk, from, to);
       case BACKEND.copyData:
-      case BACKEND.noticeResponse:
+        return this.#masks.copying ? this.#maskedCopy(chunk, from, to) : this.#pass(chunk, from, to);
       case BACKEND.notificationResponse:
         return this.#pass(chunk, from, to);
+      case BACKEND.noticeResponse:
+        return this.#notice(first, chunk, from, to);
       case BACKEND.parseComplete:
-        return kind === "parse" ? this.#answered(first, chunk, from, to) : "type";
+        return first?.kind === "parse" ? this.#answered(first, chunk, from, to) : "type";
       case BACKEND.bindComplete:
-        return kind === "bind" ? this.#answered(first, chunk, from, to) : "type";
+        return first?.kind === "bind" ? this.#answered(first, chunk, from, to) : "type";
       case BACKEND.closeComplete:
-        return kind === "close" ? this.#answered(first, chunk, from, to) : "type";
+        if (first?.kind !== "close") return "type";
+        this.#owner.closed(first);
+        return this.#answered(first, chunk, from, to);
       case BACKEND.noData:
-        return kind === "describe" && !first?.parameters ? this.#answered(first, chunk, from, to) : "type";
+        if (first?.kind !== "describe" || first.parameters) return "type";
+        return this.#answered(first, chunk, from, to);
       case BACKEND.parameterDescription:
-        if (kind !== "describe" || first === null || !first.parameters) return "type";
+        if (first?.kind !== "describe" || !first.parameters) return "type";
         this.#finishEnded();
         first.parameters = false;
         return this.#pass(chunk, from, to);
       case BACKEND.rowDescription:
-        if (kind === "describe" && !first?.parameters) return this.#answered(first, chunk, from, to);
-        if (kind !== "query" || first?.act === null) return "type";
-        this.#finishEnded();
-        return this.#pass(chunk, from, to);
+        return this.#described(first, chunk, from, to);
       case BACKEND.commandComplete:
-        return this.#completed(chunk, from, to);
+        return this.#completed(first, chunk, from, to);
       case BACKEND.emptyQueryResponse:
-        if ((kind !== "execute" && kind !== "query") || first?.act !== null) return "type";
+        if (first === null || (first.kind !== "execute" && first.kind !== "query") || first.act !== null) return "type";
         this.#finishEnded();
-        if (kind === "execute") this.#steps.shift();
+        if (first.kind === "execute") this.#steps.shift();
         return this.#pass(chunk, from, to);
       case BACKEND.portalSuspended:
-        if (kind !== "execute" || first === null || first.act === null) return "type";
+        if (first === null || first.kind !== "execute" || first.act === null) return "type";
         this.#finishEnded();
         this.#pass(chunk, from, to);
         this.#flush();
         this.#steps.shift();
-        this.#owner.suspended(first);
+        this.#owner.stopped(first);
         return null;
       case BACKEND.errorResponse: {
         const fields = readNotice(chunk.latin1(from + 5, to));
-        return fields === null ? "text" : this.#failed(fields.get("C") ?? "error", chunk, from, to);
+        return fields === null ? "text" : this.#failed(fields.get("C") ?? "error", fields, chunk, from, to);
       }
       case BACKEND.readyForQuery:
-        return this.#ready(chunk, from, to);
+        return this.#ready(first, chunk, from, to);
       case BACKEND.parameterStatus: {
         const read = readParameterStatus(chunk.latin1(from + 5, to));
         if (read === null) return "text";
-        const why = this.#owner.parameter(read.name, read.value);
-        return why === null ? this.#pass(chunk, from, to) : null;
+        return this.#owner.parameter(read.name, read.value) === null ? this.#pass(chunk, from, to) : null;
       }
       case BACKEND.copyInResponse: {
-        if ((kind !== "execute" && kind !== "query") || first === null || first.act === null) return "type";
+        if (first === null || !isRunning(first)) return "type";
         this.#finishEnded();
         return this.#owner.copyIn(first) ?? this.#pass(chunk, from, to);
       }
       case BACKEND.copyOutResponse:
-        if ((kind !== "execute" && kind !== "query") || first?.act === null) return "type";
-        this.#finishEnded();
-        this.#copyingOut = true;
-        return this.#pass(chunk, from, to);
+        return this.#copyOut(first, chunk, from, to);
       case BACKEND.copyDone:
         if (!this.#copyingOut) return "type";
-        this.#copyingOut = false;
+        this.#endCopy();
         return this.#pass(chunk, from, to);
       default:
         return "type";
@@ -210,94 +207,191 @@ export class Answers implements MessageTaker {
 
   // --- single answers -----------------------------------------------------------------------------------------------------
 
-  #isRunning(): boolean {
-    const first = this.#steps.first;
-    return first !== null && (first.kind === "execute" || first.kind === "query") && first.act !== null;
-  }
-
   /** The first step is done. */
-  #answered(step: Step | null, chunk: Chunk, from: number, to: number): null {
+  #answered(step: Step, chunk: Chunk, from: number, to: number): null {
     this.#finishEnded();
     this.#steps.shift();
-    if (step?.hidden === true) return null;
-    return this.#pass(chunk, from, to);
+    return step.hidden ? null : this.#pass(chunk, from, to);
   }
 
-  #completed(chunk: Chunk, from: number, to: number): WireFault | null {
-    const first = this.#steps.first;
+  #described(first: Step | null, chunk: Chunk, from: number, to: number): WireFault | null {
+    if (first?.kind === "describe" && !first.parameters) {
+      const execute = first.describes;
+      if (execute?.act != null) {
+        const fault = this.#masks.described(execute, chunk.latin1(from + 5, to));
+        if (fault !== null) return fault;
+      }
+      return this.#answered(first, chunk, from, to);
+    }
+    if (first === null || first.kind !== "query" || first.act === null) return "type";
+    this.#finishEnded();
+    const fault = this.#masks.concern(first) ? this.#masks.described(first, chunk.latin1(from + 5, to)) : null;
+    return fault ?? this.#pass(chunk, from, to);
+  }
+
+  #row(first: Step | null, chunk: Chunk, from: number, to: number): WireFault | null {
+    if (first === null) return "type";
+    if (first.collecting !== null) {
+      const row = readDataRow(chunk.latin1(from + 5, to));
+      if (row === null || first.collecting.rows.length >= MAX_COLLECTED) return "count";
+      first.collecting.rows.push(row);
+      return null;
+    }
+    const { mask, act } = first;
+    if (mask === null || act === null) return this.#pass(chunk, from, to);
+    this.#flush();
+    return this.#say(act.permit, typed("D", mask.row(chunk.slice(from + 5, to))));
+  }
+
+  #notice(first: Step | null, chunk: Chunk, from: number, to: number): WireFault | null {
+    if (first?.hidden === true) return null;
+    if (!this.#masks.concern(first)) return this.#pass(chunk, from, to);
+    const fields = readNotice(chunk.latin1(from + 5, to));
+    if (fields === null) return "text";
+    const instead = this.#masks.notice("N", first, fields);
+    return instead === null ? this.#pass(chunk, from, to) : this.#say(this.#charged(), instead);
+  }
+
+  #completed(first: Step | null, chunk: Chunk, from: number, to: number): WireFault | null {
     if (first === null || (first.kind !== "execute" && first.kind !== "query")) return "type";
+    if (first.collecting !== null) {
+      this.#finishEnded();
+      this.#steps.shift();
+      first.collecting.complete();
+      return null;
+    }
     const { act } = first;
     // More answers than statements: what ran was not what was read.
     if (act === null || first.failed) return "type";
     const tag = readCommandTag(chunk.latin1(from + 5, to));
     if (tag === null) return "text";
     this.#finishEnded();
-    this.#copyingOut = false;
+    this.#endCopy();
+    if (first.mask !== null) act.masked = first.mask.masked;
+    first.mask = null;
     first.done++;
     if (first.kind === "execute") this.#steps.shift();
     this.#ended = act;
     this.#endedStatus = tag;
     this.#owner.done(act);
-    return this.#owner.over ? null : this.#pass(chunk, from, to);
+    return this.#talk.over ? null : this.#pass(chunk, from, to);
   }
 
-  #failed(state: string, chunk: Chunk, from: number, to: number): WireFault | null {
+  #failed(
+    state: string,
+    fields: ReadonlyMap<string, string> | null,
+    chunk: Chunk,
+    from: number,
+    to: number,
+  ): WireFault | null {
     const first = this.#steps.first;
-    this.#copyingOut = false;
-    if (first === null) return this.#pass(chunk, from, to);
-    switch (first.kind) {
+    this.#endCopy();
+    const tell = (): null => {
+      const instead = fields === null ? null : this.#masks.notice("E", first, fields);
+      return instead === null ? this.#pass(chunk, from, to) : this.#say(this.#charged(), instead);
+    };
+    switch (first?.kind) {
+      case undefined:
+        return this.#pass(chunk, from, to);
       case "sync":
         // At commit: what had ended well did not happen.
         if (this.#ended !== null) this.#endedStatus = state;
-        return this.#pass(chunk, from, to);
+        if (!first?.hidden) tell();
+        return null;
       case "query":
         this.#finishEnded();
-        first.failed = true;
-        this.#pass(chunk, from, to);
+        tell();
         this.#flush();
+        first.failed = true;
         this.#finishActs(first, state);
+        this.#owner.failed(first);
         return null;
       default: {
         this.#finishEnded();
-        if (first.kind === "poison") this.say(first.text);
-        else this.#pass(chunk, from, to);
+        const instead = this.#instead(first);
+        if (instead === undefined) tell();
+        else if (instead !== null) this.#say(this.#talk.ports.connect, instead);
         this.#flush();
         const dropped = this.#steps.takeUntil((step) => step.kind === "sync");
-        for (const step of dropped) this.#finishActs(step, step === first ? state : "skipped");
+        for (const step of dropped) {
+          this.#finishActs(step, step === first ? state : "skipped");
+          step.collecting?.failed();
+        }
         this.#owner.skipped(dropped, this.#steps.length > 0);
         return null;
       }
     }
   }
 
-  #finishActs(step: Step, status: string): void {
-    for (let i = step.done; i < step.acts.length; i++)
-      step.acts[i]?.finish(this.#options.judge, i === step.done ? status : "skipped");
+  /** What the agent is told in the place of an error that we provoked or caused; null: nothing; undefined: it is the agent's own. */
+  #instead(first: Step | null): string | null | undefined {
+    if (first?.kind === "poison") return first.text;
+    // What was parsed again or described for our sake fails as the agent's own message would have.
+    return first?.collecting == null ? undefined : first.collecting.failed();
   }
 
-  #ready(chunk: Chunk, from: number, to: number): WireFault | null {
+  #finishActs(step: Step, status: string): void {
+    for (let i = step.done; i < step.acts.length; i++)
+      step.acts[i]?.finish(this.#talk.ports.judge, i === step.done ? status : "skipped");
+  }
+
+  #ready(first: Step | null, chunk: Chunk, from: number, to: number): WireFault | null {
     const status = readReady(chunk.latin1(from + 5, to));
-    const first = this.#steps.first;
-    if (status === null) return "type";
-    if (first === null || (first.kind !== "sync" && first.kind !== "query")) return "type";
+    if (status === null || first === null || (first.kind !== "sync" && first.kind !== "query")) return "type";
     if (!first.hidden) this.#pass(chunk, from, to);
     this.#flush();
     this.#finishEnded();
     this.#finishActs(first, "unanswered");
     this.#steps.shift();
-    this.#owner.ready(status);
+    this.#owner.ready(first, status);
+    first.synced?.();
     return null;
   }
+
+  // --- COPY … TO STDOUT ---------------------------------------------------------------------------------------------------
+
+  #copyOut(first: Step | null, chunk: Chunk, from: number, to: number): WireFault | null {
+    if (first === null || !isRunning(first)) return "type";
+    this.#finishEnded();
+    this.#copyingOut = true;
+    const fault = this.#masks.concern(first) ? this.#masks.copyBegins(first, chunk.latin1(from + 5, to)) : null;
+    return fault ?? this.#pass(chunk, from, to);
+  }
+
+  #maskedCopy(chunk: Chunk, from: number, to: number): WireFault | null {
+    this.#flush();
+    const data = this.#masks.copyData(chunk.slice(from + 5, to));
+    return data === null ? "count" : this.#say(this.#charged(), typed("d", data));
+  }
+
+  #endCopy(): void {
+    if (!this.#copyingOut) return;
+    this.#copyingOut = false;
+    this.#masks.copyEnds();
+  }
+
+  // --- bytes --------------------------------------------------------------------------------------------------------------
 
   #finishEnded(): void {
     const act = this.#ended;
     if (act === null) return;
     this.#flush();
     this.#ended = null;
-    act.finish(this.#options.judge, this.#endedStatus);
+    act.finish(this.#talk.ports.judge, this.#endedStatus);
   }
 
-  // --- bytes --------------------------------------------------------------------------------------------------------------
+  #charged(): Permit {
+    const act = this.#ended ?? this.#steps.first?.act ?? null;
+    return act === null || act.finished ? this.#talk.ports.connect : act.permit;
+  }
+
+  /** Something that was made here, in its turn. */
+  #say(permit: Permit, bytes: Uint8Array | string): null {
+    this.#flush();
+    permit.bytesDown += bytes.length;
+    if (!this.#talk.ports.agent.write(bytes)) this.#talk.agentFull();
+    return null;
+  }
 
   #pass(chunk: Chunk, from: number, to: number): null {
     if (chunk !== this.#chunk) {
@@ -322,10 +416,23 @@ export class Answers implements MessageTaker {
     this.#forward(chunk, from, to);
   }
 
+  /** A permit with masks is none for bytes as they are: what is passed on has no rows in it, and is housekeeping. */
   #forward(chunk: Chunk, from: number, to: number): void {
-    const { agent, connect } = this.#options;
-    const act = this.#ended ?? this.#steps.first?.act ?? null;
-    const permit = act === null || act.finished ? connect : act.permit;
-    if (!agent.forward(permit, chunk, from, to)) this.#owner.agentFull();
+    const { agent, connect } = this.#talk.ports;
+    const permit = this.#charged();
+    const plain = permit.decision.mask.length === 0 ? permit : connect;
+    if (!agent.forward(plain, chunk, from, to)) this.#talk.agentFull();
   }
+}
+
+function isRunning(step: Step): boolean {
+  return (step.kind === "execute" || step.kind === "query") && (step.act !== null || step.collecting !== null);
+}
+
+function typed(type: string, body: Uint8Array): Uint8Array {
+  const bytes = Buffer.allocUnsafe(body.length + 5);
+  bytes[0] = type.charCodeAt(0);
+  bytes.writeUInt32BE(body.length + 4, 1);
+  bytes.set(body, 5);
+  return bytes;
 }

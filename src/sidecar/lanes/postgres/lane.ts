@@ -5,17 +5,21 @@ import type { Lane } from "#sidecar/seam/lane.ts";
 import type { AgentAuthentication } from "./agent-proof.ts";
 import { CancelKeys } from "./cancel-keys.ts";
 import { POSTGRES_LIMITS, type PostgresLimits } from "./limits.ts";
+import type { RowMasker } from "./masking.ts";
 import { credentialIdentity, type OpeningOptions } from "./opening.ts";
 import type { Redact } from "./operations.ts";
 import { PostgresSession } from "./session.ts";
 import { sniffPostgres } from "./sniff.ts";
 import type { SqlReader } from "./sql/reading.ts";
+import { redactSql } from "./sql/redact.ts";
 
 export interface PostgresLaneOptions {
   /** One a process; its parser is loaded with the first statement. */
   readonly reader: SqlReader;
-  /** Takes secrets out of a statement's text for facts and record; default: statements that concern a credential lose their text. */
+  /** Takes secrets out of a statement's text for facts and record. */
   readonly redact?: Redact;
+  /** Carries masks out; without one, a statement that must be masked is refused. */
+  readonly masker?: RowMasker;
   /** What an agent is asked for where a credential is put in for it; default: nothing. */
   readonly authentication?: AgentAuthentication;
   /** Who is asked for upstream; default: the credential's user, the agent's database. UTF-8 bytes as latin1. */
@@ -29,7 +33,8 @@ export function createPostgresLane(options: PostgresLaneOptions): Lane {
   const random = options.random ?? randomBytes;
   const session = {
     reader: options.reader,
-    redact: options.redact ?? withoutCredentials,
+    redact: options.redact ?? withoutSecrets,
+    masker: options.masker ?? null,
     authentication: options.authentication ?? { method: "trust" as const },
     identity: options.identity ?? credentialIdentity,
     clock: options.clock ?? systemClock,
@@ -49,5 +54,4 @@ export function createPostgresLane(options: PostgresLaneOptions): Lane {
   };
 }
 
-const withoutCredentials: Redact = (text, statements) =>
-  statements.some((s) => s.action === "credential") ? "[redacted: it concerns a credential]" : text;
+const withoutSecrets: Redact = (text, statements) => redactSql(text, statements.length > 0);

@@ -6,7 +6,7 @@
  * A change counts when the server has confirmed it. Until then it can be taken back: after an error the server skips what follows,
  * and `undo` brings back what the name stood for before.
  */
-import type { SqlReading, Statement } from "./sql/reading.ts";
+import type { SqlReading } from "./sql/reading.ts";
 
 /** A statement that was parsed, by a Parse message or by PREPARE. */
 export interface Prepared {
@@ -16,8 +16,6 @@ export interface Prepared {
   readonly text: string;
   readonly types: string;
   readonly reading: SqlReading;
-  /** What it amounts to in a judgement, made when it is first needed. */
-  readonly statements: readonly Statement[];
   /** Everything that nobody understood and that ran since may have changed what the name stands for upstream. */
   generation: number;
   /** The policy under which it was judged already; null: not yet. */
@@ -27,10 +25,11 @@ export interface Prepared {
 }
 
 export interface Portal<A> {
+  readonly name: string;
   readonly upstream: string;
   readonly prepared: Prepared;
-  /** A Bind's rest: formats and parameters. */
-  readonly rest: string;
+  /** A Bind's rest: formats and parameters; null: it was too long to be kept. */
+  readonly rest: string | null;
   readonly generation: number;
   /** Its Execute stopped at a row limit and may go on. */
   act: A | null;

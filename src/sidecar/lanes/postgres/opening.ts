@@ -34,6 +34,8 @@ export interface Started {
   readonly upstream: Upstream;
   readonly link: Link;
   readonly identity: Identity;
+  /** What was said in the startup message. */
+  readonly parameters: readonly (readonly [string, string])[];
   readonly status: TransactionStatus;
   /** Of our own cancel key; null: the upstream gave none. */
   readonly cancelPid: number | null;
@@ -371,7 +373,14 @@ export class Opening implements Taker, MessageTaker, StartOwner {
     const { upstream, link } = this.#start;
     const greeting = this.#credential === null ? "" : this.#proved + AUTHENTICATION_OK;
     this.ports.agent.write(this.#negotiation() + greeting + this.#said + readyText(status));
-    this.#options.started({ upstream, link, identity: this.#identity, status, cancelPid: this.#cancelPid });
+    this.#options.started({
+      upstream,
+      link,
+      identity: this.#identity,
+      parameters: this.#parameters,
+      status,
+      cancelPid: this.#cancelPid,
+    });
   }
 
   rejected(text: string): void {

@@ -9,9 +9,11 @@ import type { Chunk } from "#sidecar/seam/leg.ts";
 import type { AgentAuthentication } from "./agent-proof.ts";
 import { Cancelling } from "./cancel.ts";
 import type { CancelKeys } from "./cancel-keys.ts";
+import { fromUtf8 } from "./codec/text.ts";
 import { Conversation } from "./conversation.ts";
 import { Intake, type Taker } from "./intake.ts";
 import type { PostgresLimits } from "./limits.ts";
+import type { RowMasker } from "./masking.ts";
 import { Opening, type OpeningOptions, type Started } from "./opening.ts";
 import type { Redact } from "./operations.ts";
 import type { SqlReader } from "./sql/reading.ts";
@@ -23,6 +25,7 @@ export interface SessionOptions {
   readonly random: (bytes: number) => Uint8Array;
   readonly reader: SqlReader;
   readonly redact: Redact;
+  readonly masker: RowMasker | null;
   readonly keys: CancelKeys;
   readonly authentication: AgentAuthentication;
   readonly identity: OpeningOptions["identity"];
@@ -138,14 +141,22 @@ export class PostgresSession implements Session, Taker {
     return (this.#conversation ?? this.#opening).take(chunk, from);
   }
 
-  #started({ upstream, link, identity, status, cancelPid }: Started): void {
-    const { limits, reader, redact, random } = this.#options;
+  #started({ upstream, link, identity, parameters, status, cancelPid }: Started): void {
+    const { limits, reader, redact, random, masker } = this.#options;
+    const { name } = this.#ports.peer.target;
+    const place = {
+      target: name,
+      user: fromUtf8(identity.user) ?? "",
+      database: fromUtf8(identity.database) ?? "",
+    };
     this.#cancelPid = cancelPid;
     const conversation = new Conversation({
       ports: this.#ports,
       limits,
       reader,
       redact,
+      masker: masker?.open(place) ?? null,
+      parameters,
       random,
       intake: this.#intake,
       upstream,

@@ -3,6 +3,7 @@
  * that the first step does not expect is a fault: from then on nobody knows what belongs to what.
  */
 import type { Act } from "./act.ts";
+import type { ResultMask } from "./masking.ts";
 import type { Prepared, Undo } from "./names.ts";
 
 export type StepKind =
@@ -13,8 +14,7 @@ export type StepKind =
   | "execute"
   | "query" // up to its ReadyForQuery
   | "sync"
-  | "poison" // an error that we provoked, for a refusal in the middle of a batch
-  | "local"; // nothing of the upstream's: an answer of ours, when its turn comes
+  | "poison"; // an error that we provoked, for a refusal in the middle of a batch
 
 export class Step {
   readonly kind: StepKind;
@@ -26,16 +26,26 @@ export class Step {
   prepared: Prepared | null = null;
   /** execute: one; query: one for each statement. */
   acts: readonly Act[] = NONE;
-  /** query: how many of its acts are done. */
+  /** How many of its acts are done. */
   done = 0;
-  /** poison, local: what the agent gets. */
-  text = "";
   /** As it goes upstream, until it has been sent. */
   wire = "";
+  /** poison: what the agent gets in the place of the error. */
+  text = "";
+  /** close: of a name that PREPARE gave. */
+  closesSql: string | null = null;
   /** describe of a statement: its ParameterDescription is still to come. */
   parameters = false;
   /** query: its ErrorResponse has come. */
   failed = false;
+  /** hidden describe: the execute whose rows it describes. execute: how they are masked. */
+  describes: Step | null = null;
+  mask: ResultMask | null = null;
+  /** The messages of a query of our own: who wants its rows. */
+  collecting: Collecting | null = null;
+
+  /** hidden sync: its ReadyForQuery has come. */
+  synced: (() => void) | null = null;
 
   constructor(kind: StepKind, hidden = false) {
     this.kind = kind;
@@ -45,6 +55,15 @@ export class Step {
   get act(): Act | null {
     return this.acts[this.done] ?? null;
   }
+}
+
+/** A query of our own on the agent's session. */
+export interface Collecting {
+  readonly rows: (readonly (string | null)[])[];
+  /** It has been answered. */
+  complete(): void;
+  /** It failed. In a batch the agent must be told, and what it is told is the answer; else null. */
+  failed(): string | null;
 }
 
 const NONE: readonly Act[] = [];

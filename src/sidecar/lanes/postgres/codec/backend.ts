@@ -159,6 +159,30 @@ export function readRowDescription(body: string): Field[] | null {
   return at === body.length ? fields : null;
 }
 
+// DataRow: Int16 n, then each: Int32 length (-1: NULL), Byte[length]
+export function readDataRow(body: string): (string | null)[] | null {
+  if (body.length < 2) return null;
+  const count = readInt16(body, 0);
+  const row: (string | null)[] = [];
+  let at = 2;
+  for (let i = 0; i < count; i++) {
+    if (body.length < at + 4) return null;
+    const length = readInt32(body, at);
+    at += 4;
+    if (length < -1 || body.length < at + length) return null;
+    row.push(length === -1 ? null : body.slice(at, at + length));
+    at += Math.max(length, 0);
+  }
+  return at === body.length ? row : null;
+}
+
+// CopyOutResponse: Int8 overall format (0: text, 1: binary), Int16 n, Int16[n]
+export function readCopyOut(body: string): { readonly binary: boolean; readonly columns: number } | null {
+  if (body.length < 3) return null;
+  const columns = readInt16(body, 1);
+  return body.length === 3 + 2 * columns ? { binary: body.charCodeAt(0) === 1, columns } : null;
+}
+
 /** Fields of an ErrorResponse or NoticeResponse by their letter (manual: Error and Notice Message Fields). */
 export function readNotice(body: string): ReadonlyMap<string, string> | null {
   const fields = new Map<string, string>();
@@ -172,6 +196,13 @@ export function readNotice(body: string): ReadonlyMap<string, string> | null {
     fields.set(letter, body.slice(at + 1, end));
     at = end + 1;
   }
+}
+
+/** As `readNotice` gave them: bytes as latin1. */
+export function noticeBytes(type: "E" | "N", fields: ReadonlyMap<string, string>): string {
+  let body = "";
+  for (const [letter, bytes] of fields) body += `${letter}${bytes}\0`;
+  return message(type, `${body}\0`);
 }
 
 /** `fields`: letter and text, as JavaScript text; empty ones are left out. */

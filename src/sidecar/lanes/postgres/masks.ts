@@ -1,0 +1,199 @@
+/**
+ * Carries a permit's masks out on one session: asks the upstream for what the masker has to know (which OIDs its names are), lets it
+ * object before anything is sent, and hands it every result, COPY, notice and error of a masked statement.
+ */
+import type { Refusal } from "#sidecar/seam/verdict.ts";
+import type { Act } from "./act.ts";
+import { noticeBytes, readCopyOut, readRowDescription } from "./codec/backend.ts";
+import type { WireFault } from "./codec/fault.ts";
+import {
+  bindText,
+  closeText,
+  describeText,
+  executeText,
+  FLUSH,
+  NO_PARAMETERS,
+  parseText,
+  SYNC,
+} from "./codec/frontend.ts";
+import { int16, utf8 } from "./codec/text.ts";
+import type { CopyMask, MaskedAct, SessionMasker } from "./masking.ts";
+import { refusalText } from "./refuse.ts";
+import type { Statement } from "./sql/reading.ts";
+import { type Collecting, Step } from "./steps.ts";
+import type { Talk } from "./talk.ts";
+
+export class Masks {
+  readonly #talk: Talk;
+  readonly #masker: SessionMasker | null;
+  /** A query of our own is under way. */
+  #waits = false;
+  #copy: CopyMask | null = null;
+  #copyAct: Act | null = null;
+
+  /** `masker`: null: masks cannot be carried out, so a statement with one is refused. */
+  constructor(talk: Talk, masker: SessionMasker | null) {
+    this.#talk = talk;
+    this.#masker = masker;
+  }
+
+  get waits(): boolean {
+    return this.#waits;
+  }
+
+  /** `batch`: in the middle of one, so that no Sync may be sent. Calls `goOn` once: null, or why it may not be sent after all. */
+  prepare(act: Act, batch: boolean, goOn: (objection: Refusal | null) => void): void {
+    const { masks } = act;
+    if (masks.length === 0) return goOn(null);
+    const masker = this.#masker;
+    if (masker === null) return goOn(this.#refusal(act, "masks"));
+    const question = masker.question(masks);
+    if (question === null) return goOn(this.#objection(act, masker));
+    if (this.#talk.status === "E") return goOn(this.#refusal(act, "the transaction has failed"));
+    this.#waits = true;
+    this.#ask(question, batch, {
+      complete: (rows) => {
+        this.#waits = false;
+        masker.learn(masks, rows);
+        goOn(this.#objection(act, masker));
+      },
+      failed: () => {
+        this.#waits = false;
+        const refusal = this.#refusal(act, "the catalogue could not be asked");
+        if (!batch) {
+          goOn(refusal);
+          return null;
+        }
+        act.finish(this.#talk.ports.judge, "not-sent");
+        return refusalText(refusal);
+      },
+    });
+  }
+
+  /** A Describe of our own in front of an Execute, so that its rows are known; and the text that asks for it. Null: nothing is masked. */
+  describe(execute: Step, portal: string): Step | null {
+    if (execute.act === null || execute.act.masks.length === 0) return null;
+    const step = new Step("describe", true);
+    step.describes = execute;
+    step.wire = describeText({ what: "P", name: portal });
+    return step;
+  }
+
+  /** Whether what the upstream says now belongs to a statement with masks. */
+  concern(step: Step | null): boolean {
+    return step?.act != null && step.act.masks.length > 0;
+  }
+
+  /** The RowDescription of a masked statement. */
+  described(step: Step, body: string): WireFault | null {
+    const fields = readRowDescription(body);
+    const { act } = step;
+    if (fields === null || act === null || this.#masker === null) return "count";
+    const mask = this.#masker.result(maskedAct(act), statementOf(act), fields);
+    if (typeof mask === "string") return this.#hidden(act, mask);
+    step.mask = mask;
+    return null;
+  }
+
+  /** Null: as it is. Else what is said in its place. */
+  notice(type: "E" | "N", step: Step | null, fields: ReadonlyMap<string, string>): string | null {
+    const act = step?.act ?? null;
+    if (act === null || act.masks.length === 0 || this.#masker === null) return null;
+    const shown = this.#masker.notice(maskedAct(act), fields);
+    return shown === fields ? null : noticeBytes(type, shown);
+  }
+
+  get copying(): boolean {
+    return this.#copy !== null;
+  }
+
+  copyBegins({ act }: Step, body: string): WireFault | null {
+    const read = readCopyOut(body);
+    if (read === null || act === null || this.#masker === null) return "count";
+    const mask = this.#masker.copy(maskedAct(act), statementOf(act), read.binary, read.columns);
+    if (typeof mask === "string") return this.#hidden(act, mask);
+    this.#copy = mask;
+    this.#copyAct = act;
+    return null;
+  }
+
+  copyData(body: Uint8Array): Uint8Array | null {
+    return this.#copy?.data(body) ?? null;
+  }
+
+  copyEnds(): void {
+    if (this.#copyAct !== null) this.#copyAct.masked = this.#copy?.masked ?? 0;
+    this.#copy = null;
+    this.#copyAct = null;
+  }
+
+  #objection(act: Act, masker: SessionMasker): Refusal | null {
+    const why = masker.objection(maskedAct(act));
+    return why === null ? null : this.#refusal(act, why);
+  }
+
+  #refusal(act: Act, why: string): Refusal {
+    return this.#talk.ports.judge.refuse("obligation_unsupported", why, act.operation);
+  }
+
+  /** It cannot be shown and is under way already: the session ends, and the record says why. */
+  #hidden(act: Act, why: string): WireFault {
+    this.#refusal(act, why);
+    return "type";
+  }
+
+  #ask(
+    sql: string,
+    batch: boolean,
+    then: { complete(rows: (readonly (string | null)[])[]): void; failed(): string | null },
+  ): void {
+    const talk = this.#talk;
+    const name = talk.names.next();
+    const rows: (readonly (string | null)[])[] = [];
+    let over = false;
+    let answered = false;
+    const collecting: Collecting = {
+      rows,
+      complete: () => {
+        answered = true;
+        if (!batch || over) return;
+        over = true;
+        then.complete(rows);
+      },
+      failed: () => {
+        if (!batch || over) return null;
+        over = true;
+        return then.failed();
+      },
+    };
+    const steps = (["parse", "bind", "execute", "close", "close"] as const).map((kind) => new Step(kind, true));
+    for (const step of steps) step.collecting = collecting;
+    let text =
+      parseText(name, utf8(sql), int16(0)) +
+      bindText(name, name, NO_PARAMETERS) +
+      executeText(name, 0) +
+      closeText({ what: "P", name }) +
+      closeText({ what: "S", name });
+    if (batch) text += FLUSH;
+    else {
+      // By itself, so that the Query behind it is not in one transaction with it.
+      const sync = new Step("sync", true);
+      sync.synced = () => (answered ? then.complete(rows) : void then.failed());
+      steps.push(sync);
+      text += SYNC;
+    }
+    for (const step of steps) talk.steps.push(step);
+    if (batch) talk.begun = true;
+    talk.hurried = true;
+    talk.write(talk.ports.connect, text);
+  }
+}
+
+function maskedAct(act: Act): MaskedAct {
+  return { masks: act.masks, statements: act.statements };
+}
+
+/** What the result is of: what EXECUTE and FETCH run, not they themselves. */
+function statementOf(act: Act): Statement | null {
+  return act.statements[0] ?? act.statement;
+}
