@@ -20,7 +20,7 @@ export interface SecureUpstream extends Upstream {
 }
 
 export async function httpUpstream(answer: http.RequestListener): Promise<Upstream> {
-  const server = http.createServer({ keepAliveTimeout: 0, requestTimeout: 0 }, answer);
+  const server = http.createServer({ keepAliveTimeout: 0, requestTimeout: 0, maxHeaderSize: 131_072 }, answer);
   return opened(server, () => server.closeAllConnections());
 }
 

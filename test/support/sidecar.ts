@@ -201,6 +201,14 @@ export class Gateway {
     );
   }
 
+  /** Resolves when a decision line like this came. */
+  async judged(is: (decision: Shown) => boolean): Promise<void> {
+    await eventually(
+      () => this.decisions.some(is),
+      () => "a decision",
+    );
+  }
+
   /** Every file that outlives a moment: spool, record, log, state. */
   files(): string[] {
     return readdirSync(this.folder, { recursive: true })
