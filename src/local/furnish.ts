@@ -48,8 +48,10 @@ function build(asked: View, root: boolean): Furnished {
   bindHostFolders(root);
   makeProc();
   makeSys();
-  for (const folder of [...PRIVATE, ...view.mask]) privateFolder(folder);
+  for (const folder of PRIVATE) privateFolder(folder);
   if (view.home !== null && view.home !== "/" && !granted.includes(view.home)) makeHome(view.home, say);
+  // After the view of the home folder, which would cover them.
+  for (const folder of view.mask) privateFolder(folder);
   for (const folder of granted) {
     bind(folder, false);
     if (exists(`${folder}/.git`))

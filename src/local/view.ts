@@ -62,13 +62,11 @@ export function writableFolders(view: View): {
 
 function whyNot(folder: string, { home, write, mask }: View): string | null {
   if (folder === "/" || KERNEL.some((root) => isWithin(folder, root))) return "it belongs to the system";
-  if (
-    [...PRIVATE, ...mask].some((at) => isWithin(at, folder)) ||
-    ["/run", "/var/run", ...mask].some((at) => isWithin(folder, at))
-  )
-    return "other programs keep their sockets there";
-  if (home === null || !isWithin(home, folder) || (folder === home && write.includes(home))) return null;
-  return "it is or contains your home folder";
+  const asked = folder === home && write.includes(home);
+  if (home !== null && isWithin(home, folder) && !asked) return "it is or contains your home folder";
+  const holds = [...PRIVATE, ...mask].some((at) => isWithin(at, folder));
+  const lies = ["/run", "/var/run", ...mask].some((at) => isWithin(folder, at));
+  return holds || lies ? "other programs keep their sockets there" : null;
 }
 
 /** Folders between a writable root and a protected path: renaming one would move the protection away from its name. */

@@ -2,7 +2,16 @@
  * Rows R of the threat model: the doors of `sidegate run` that are not IP. Each is tried from inside, by an ordinary user's run,
  * by root's, and by root's where user namespaces are closed.
  */
-import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer, type Server } from "node:net";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, type TestContext, test } from "vitest";
@@ -156,17 +165,21 @@ for old in ("deep/down/state", "deep/down", "deep"):
         SIDEGATE_TOKEN: "x",
         https_proxy: "http://proxy:1",
       };
+      const theirs = `/var/tmp/sidegate-test-${process.pid}`;
+      writeFileSync(theirs, "");
       const run = await ran(
         who,
         python(`
+out(os.listdir(${JSON.stringify(places.runtime)}))
 out(sorted(os.listdir("/run"))); out(os.listdir("/tmp") == ${JSON.stringify([path.basename(places.base)])}); out(os.listdir("/var/tmp"))
 out(sorted(os.listdir("/dev")))
 out(sorted(k for k in os.environ if k in ${JSON.stringify(Object.keys(doors))}))
 `),
         { places, env: doors },
       );
-      const [runFolder, tmp, varTmp, dev, env] = answers(run);
-      expect(runFolder).toEqual(["sidegate"]);
+      rmSync(theirs);
+      const [runtime, runFolder, tmp, varTmp, dev, env] = answers(run);
+      expect([runtime, runFolder]).toEqual([[], ["sidegate"]]);
       expect(tmp).toBe(true);
       expect(varTmp).toEqual([]);
       expect(dev).toEqual("fd full null ptmx pts random shm stderr stdin stdout tty urandom zero".split(" "));
@@ -338,7 +351,7 @@ for path in ${JSON.stringify(files)}:
       );
       expect(run.stdout).toBe("# mine\nevil\n");
       expect(readFileSync(path.join(places.home, ".bashrc"), "utf8")).toBe("# mine\n");
-      expect(readdirSync(places.home).toSorted()).toEqual([".bashrc", ".local", ".ssh", "policies"]);
+      expect(readdirSync(places.home).toSorted()).toEqual([".bashrc", ".local", ".runtime", ".ssh", "policies"]);
       expect(readdirSync(path.join(places.home, ".ssh"))).toEqual(["config"]);
     }));
 

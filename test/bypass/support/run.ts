@@ -119,7 +119,7 @@ export function makePlaces(who: Who): Places {
     policy: at("home/policies"),
     record: at("home/.local/state/sidegate"),
     trust: at("trust"),
-    runtime: at("runtime"),
+    runtime: at("home/.runtime"),
   };
   const files: Record<string, string> = {
     "home/.bashrc": "# mine\n",
@@ -129,7 +129,7 @@ export function makePlaces(who: Who): Places {
     "home/.local/state/sidegate/audit.db": "secret record\n",
     "trust/ca-bundle.pem": "ROOTS AND OURS\n",
     "trust/sidegate-ca.pem": "OURS\n",
-    "runtime/bus": "",
+    "home/.runtime/bus": "",
   };
   for (const [name, text] of Object.entries(files)) {
     mkdirSync(path.dirname(at(name)), { recursive: true, mode: 0o755 });
@@ -140,7 +140,7 @@ export function makePlaces(who: Who): Places {
     "home",
     "work",
     "trust",
-    "runtime",
+    "home/.runtime",
     "home/.ssh",
     "home/policies",
     "home/.local",
@@ -161,6 +161,7 @@ export class Run {
   readonly #events: DriverEvent[] = [];
   readonly #waiting: ((event: DriverEvent | null) => void)[] = [];
   readonly ended: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>;
+  #over = false;
   stdout = "";
   stderr = "";
 
@@ -211,7 +212,10 @@ export class Run {
       if (next === undefined) this.#events.push(event);
       else next(event);
     });
-    void this.ended.then(() => this.#waiting.splice(0).forEach((next) => next(null)));
+    void this.ended.then(() => {
+      this.#over = true;
+      for (const next of this.#waiting.splice(0)) next(null);
+    });
   }
 
   get pid(): number {
@@ -226,7 +230,7 @@ export class Run {
   /** The next event of the driver; null when it has ended. */
   event(): Promise<DriverEvent | null> {
     const event = this.#events.shift();
-    if (event !== undefined) return Promise.resolve(event);
+    if (event !== undefined || this.#over) return Promise.resolve(event ?? null);
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
