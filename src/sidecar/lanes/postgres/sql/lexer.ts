@@ -12,7 +12,7 @@ export type TokenKind =
   | "quoted"
   /** `'text'` without backslash and continuation */
   | "string"
-  /** `E'…'`, `B'…'`, `X'…'`, `N'…'`, `U&'…'`, `$$…$$`, and a string that goes on in the next line */
+  /** `E'…'`, `B'…'`, `X'…'`, `U&'…'`, `$$…$$`, and a string that goes on in the next line */
   | "special"
   | "number"
   /** `$1` */
@@ -100,7 +100,6 @@ const PREFIXES: Readonly<Record<string, { readonly escaped: boolean }>> = {
   e: { escaped: true },
   b: { escaped: false },
   x: { escaped: false },
-  n: { escaped: false },
 };
 
 function wordToken(text: string, start: number): Token | null {

@@ -39,7 +39,7 @@ function bare(word: string): string {
   return word.startsWith('"') ? word.slice(1, -1) : word;
 }
 
-/** Whether a list in parentheses that began at `open` (an index in `tokens`) belongs to a secret function. */
+/** What stands before a literal, and around it. */
 class Context {
   /** For each open parenthesis: whether all literals in it are secrets. */
   readonly #stack: boolean[] = [];
@@ -59,8 +59,15 @@ class Context {
     return SECRET_NAME.test(bare(b)) || (SECRET_NAME.test(bare(c)) && !/^[,;]$/.test(b));
   }
 
+  /** `crypt(…`, `OPTIONS (…`, `secret IN (…`, `secret = ANY (…` */
+  #opensSecret(): boolean {
+    const last = bare(this.#before.at(-1) ?? "");
+    if (SECRET_FUNCTION.test(last) || /^options$/i.test(last)) return true;
+    return last !== "," && this.#before.slice(-3).some((word) => SECRET_NAME.test(bare(word)));
+  }
+
   take(word: string): void {
-    if (word === "(") this.#stack.push(SECRET_FUNCTION.test(bare(this.#before.at(-1) ?? "")));
+    if (word === "(") this.#stack.push(this.#opensSecret());
     else if (word === ")") this.#stack.pop();
     else if (word === ";") {
       this.#stack.length = 0;
