@@ -1,11 +1,10 @@
 /** The controller's process: reads its configuration, joins the API server, serves bundles, drains. */
 import { tmpdir } from "node:os";
-import { parse } from "yaml";
 import { CONTROL_ENV, CONTROL_OBJECT, CONTROL_PORT } from "#contract/control-environment.ts";
 import { VERSION } from "#contract/version.ts";
 import { systemClock } from "#core/clock.ts";
-import { type InjectionOptions, readOptions } from "#injection/options.ts";
-import { describeViolations } from "#injection/violation.ts";
+import type { InjectionOptions } from "#injection/options.ts";
+import { parseOptions } from "#injection/options-text.ts";
 import { fileAccess, podAccess } from "#kube/access.ts";
 import { createKube } from "#kube/client.ts";
 import {
@@ -58,12 +57,6 @@ const config = reading.ok ? reading.config : await fail(problemText(reading.prob
 if (config.kubeconfig === "" && config.apiHost === "")
   await fail(`${CONTROL_ENV.kubeconfig} is missing: this is no pod of a cluster.`, 78);
 
-function injectionOptions([given = ""]: readonly string[]): InjectionOptions {
-  const options = readOptions(parse(given));
-  if (options.kind === "malformed") throw new Error(describeViolations(options.violations));
-  return options.options;
-}
-
 const drain = createDrain({ limitMs: 10_000, elapsedMs: () => systemClock.elapsedMs() });
 try {
   const injection: PolledFiles<InjectionOptions> | null =
@@ -71,7 +64,7 @@ try {
       ? null
       : pollFiles({
           paths: [config.injection],
-          parse: injectionOptions,
+          parse: parseOptions,
           everyMs: POLL_MS,
           onChange: () => log.info("taken over", { what: "injection options" }),
           onFault: (fault) => log.error("not taken over", { what: "injection options", why: faultText(fault) }),

@@ -1,21 +1,22 @@
 /** The admission webhook's process: reads its configuration, serves reviews over TLS, drains. */
 import { randomInt } from "node:crypto";
-import path from "node:path";
-import { parse } from "yaml";
+import { tmpdir } from "node:os";
+import { CONTROL_ENV, CONTROL_PORT } from "#contract/control-environment.ts";
 import { PROXY_UID } from "#contract/names.ts";
 import { VERSION } from "#contract/version.ts";
 import { systemClock } from "#core/clock.ts";
-import { type InjectionOptions, readOptions } from "#injection/options.ts";
-import { describeViolations } from "#injection/violation.ts";
+import { parseOptions } from "#injection/options-text.ts";
+import { compilePolicies } from "#policy/compile/compile.ts";
 import { absolutePath, address, integer, problemText, readConfig, setting } from "#process/config.ts";
 import { createDrain, drainOnSignals } from "#process/drain.ts";
 import { createLineWriter } from "#process/line-writer.ts";
 import { createLog } from "#process/log.ts";
 import { createRegistry } from "#process/metrics.ts";
 import { pollFiles } from "#process/polled-files.ts";
-import { readCertificate } from "#webhook/certificate.ts";
+import { CLUSTER_SHAPE, joinCluster, type SideOptions, standAlone } from "#webhook/cluster.ts";
 import { declareWebhookMetrics } from "#webhook/metrics.ts";
 import { mutate } from "#webhook/mutate.ts";
+import { createPolicyCheck } from "#webhook/policies.ts";
 import { serveWebhook } from "#webhook/server.ts";
 import { validate } from "#webhook/validate.ts";
 
@@ -34,60 +35,66 @@ async function fail(message: string, code: number): Promise<never> {
 }
 
 const reading = readConfig(process.env, {
-  host: setting("SIDEGATE_LISTEN_ADDRESS", address(), { fallback: "::" }),
-  port: setting("SIDEGATE_LISTEN_NUMBER", integer(0, 65_535), { fallback: 8443 }),
-  certificates: setting("SIDEGATE_CERTIFICATES", absolutePath()),
-  injection: setting("SIDEGATE_INJECTION", absolutePath()),
+  host: setting(CONTROL_ENV.address, address(), { fallback: "::" }),
+  port: setting(CONTROL_ENV.port, integer(0, 65_535), { fallback: CONTROL_PORT.webhook }),
+  /** A folder with tls.crt and tls.key; empty where the control plane's namespace is given: then they are in its Secret. */
+  certificates: setting("SIDEGATE_CERTIFICATES", absolutePath(), { fallback: "" }),
+  injection: setting(CONTROL_ENV.injection, absolutePath()),
+  ...CLUSTER_SHAPE,
 });
-const config = reading.ok ? reading.config : await fail(problemText(reading.problems), 78);
+const nowhere =
+  (process.env["SIDEGATE_CERTIFICATES"] ?? "") === "" && (process.env[CONTROL_ENV.namespace] ?? "") === ""
+    ? [`SIDEGATE_CERTIFICATES or ${CONTROL_ENV.namespace} must say where the certificate is.`]
+    : [];
+const problems = reading.ok ? nowhere : [problemText(reading.problems), ...nowhere];
+const config = reading.ok && nowhere.length === 0 ? reading.config : await fail(problems.join("\n"), 78);
 
 const registry = createRegistry();
 const metrics = declareWebhookMetrics(registry);
 const faultText = (fault: unknown): string => (fault instanceof Error ? fault.message : String(fault));
 
-function poll<T>(
-  what: string,
-  paths: readonly string[],
-  read: (contents: readonly string[]) => T,
-  use: (value: T) => void,
-) {
-  return pollFiles({
-    paths,
-    parse: read,
-    everyMs: POLL_MS,
-    onChange: (value: T) => {
-      use(value);
-      metrics.reloads.with(what, "taken").add(1);
-      log.info("taken over", { what });
-    },
-    onFault: (fault) => {
-      metrics.reloads.with(what, "refused").add(1);
-      log.error("not taken over", { what, why: faultText(fault) });
-    },
-  });
+function taken(what: string): void {
+  metrics.reloads.with(what, "taken").add(1);
+  log.info("taken over", { what });
 }
-
-function injectionOptions([text = ""]: readonly string[]): InjectionOptions {
-  const options = readOptions(parse(text));
-  if (options.kind === "malformed") throw new Error(describeViolations(options.violations));
-  return options.options;
+function notTaken(what: string, fault: unknown): void {
+  metrics.reloads.with(what, "refused").add(1);
+  log.error("not taken over", { what, why: faultText(fault) });
 }
 
 const drain = createDrain({ limitMs: 10_000, elapsedMs: () => systemClock.elapsedMs() });
 try {
-  const injection = poll("injection options", [config.injection], injectionOptions, () => undefined);
-  const files = ["tls.crt", "tls.key"].map((name) => path.join(config.certificates, name));
-  const certificate = poll("certificate", files, readCertificate, (next) => server.useCertificate(next));
+  const injection = pollFiles({
+    paths: [config.injection],
+    parse: parseOptions,
+    everyMs: POLL_MS,
+    onChange: () => taken("injection options"),
+    onFault: (fault) => notTaken("injection options", fault),
+  });
+  const sources: SideOptions = {
+    clock: systemClock,
+    injection: () => injection.current,
+    onCertificate(next) {
+      server.useCertificate(next);
+      taken("certificate");
+    },
+    onFault: notTaken,
+  };
+  const side = config.namespace === "" ? standAlone(config.certificates, sources) : await joinCluster(config, sources);
   const server = await serveWebhook(
     {
-      certificate: certificate.current,
+      certificate: side.certificate(),
       mutate: (request) =>
         mutate(request, {
-          injection: () => injection.current,
+          injection: () => side.options(request.namespace ?? ""),
           drawUid: () => randomInt(PROXY_UID.first, PROXY_UID.last + 1),
         }),
-      validate: (request) => validate(request, injection.current),
-      ready: () => !drain.begun && certificate.current.notAfterMs - systemClock.wallMs() > LEAST_LIFE_MS,
+      validate: (request) => validate(request, side.options(request.namespace ?? "")),
+      policies: createPolicyCheck({
+        own: config.namespace,
+        compile: (sources) => compilePolicies(sources, { opa: config.opa, tmp: tmpdir() }),
+      }),
+      ready: () => !drain.begun && side.ready() && side.certificate().notAfterMs - systemClock.wallMs() > LEAST_LIFE_MS,
       registry,
       metrics,
       clock: systemClock,

@@ -6,9 +6,10 @@ import { Lru } from "#core/lru.ts";
 import type { BundleParts } from "#policy/assemble.ts";
 import { compilePolicies } from "#policy/compile/compile.ts";
 import type { Problem } from "#policy/compile/problem.ts";
+import { moduleFile, packageProblems } from "#policy/compile/resource.ts";
 import type { PolicySources } from "#policy/compile/sources.ts";
 import type { ObservedPolicy } from "./observed.ts";
-import { contentOf, moduleFile, regoName } from "./policy-set.ts";
+import { contentOf } from "./policy-set.ts";
 
 export type Made =
   | { readonly kind: "made"; readonly content: string; readonly parts: BundleParts }
@@ -88,22 +89,8 @@ export function createCompiler(options: CompilerOptions): Compiler {
   };
 }
 
-/** What `opa` need not be asked: the spec's shape, and the package's name, which must be the resource's. */
-export function problemsBefore(policy: ObservedPolicy): Problem[] {
-  const file = moduleFile(policy);
-  if (policy.malformed !== "") return [{ file, line: 0, message: policy.malformed }];
-  const lines = policy.module.split("\n");
-  const at = lines.findIndex((line) => /^package[ \t]/.test(line));
-  const name = /^package[ \t]+sidegate\.policy(?:\.([a-z][a-z0-9_]*)|\["([a-z][a-z0-9_-]*)"\])[ \t]*(?:#.*)?\r?$/.exec(
-    lines[at] ?? "",
-  );
-  const found = name?.[1] ?? name?.[2];
-  if (found === regoName(policy)) return [];
-  return [
-    {
-      file,
-      line: at + 1,
-      message: `the package must be sidegate.policy.${regoName(policy)}, after the resource's name`,
-    },
-  ];
+/** What `opa` need not be asked: the spec's shape, and the package's name. */
+function problemsBefore(policy: ObservedPolicy): readonly Problem[] {
+  if (policy.malformed !== "") return [{ file: moduleFile(policy), line: 0, message: policy.malformed }];
+  return packageProblems(policy);
 }

@@ -50,7 +50,9 @@ export function createDrift({ known, injection, tell, own }: DriftOptions): Drif
         found.delete(key);
         return null;
       }
-      const violations = brokenInvariants(pod, optionsFor(options, pod.metadata.namespace ?? ""));
+      const { namespace = "" } = pod.metadata;
+      const labels = known.namespaces.get(namespace)?.labels ?? {};
+      const violations = brokenInvariants(pod, optionsFor(options, namespace, labels));
       const [first] = violations;
       if (first === undefined) {
         found.delete(key);

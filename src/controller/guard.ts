@@ -44,37 +44,41 @@ export interface GuardOptions {
 }
 
 interface WithWebhooks extends KubeObject {
-  readonly webhooks?: readonly { readonly clientConfig?: { readonly service?: unknown; readonly caBundle?: string } }[];
+  readonly webhooks?: readonly { readonly clientConfig?: { readonly caBundle?: string } }[];
 }
 
-/** Puts one object right. Rejects where the API server refuses, also when it could not be reached. */
+/** What the object last had beside the manifest: labels and annotations of whoever installed it. Null: it was never seen. */
+export type LastSeen = KubeObject["metadata"] | null;
+
+/** Puts one object right. One that was never there is made only when `mayCreate`: whoever installs it comes first. Rejects where the API server refuses, also when it could not be reached. */
 export async function restore(
   { kube, tell, restored }: GuardOptions,
   { resource, object }: Desired,
-  ca: string,
-): Promise<void> {
+  at: { readonly ca: string; readonly seen: LastSeen; readonly mayCreate: boolean },
+): Promise<LastSeen> {
   const { name } = object.metadata;
-  const wanted = withAuthority(object, ca);
+  const wanted = withAuthority(object, at.ca);
   for (let attempt = 1; ; attempt++) {
     const live = await kube.get(resource, { namespace: "", name });
     try {
       if (live === null) {
-        const made = await kube.create(resource, { ...wanted, metadata: own(object) });
+        if (at.seen === null && !at.mayCreate) return null;
+        const made = await kube.create(resource, { ...wanted, metadata: own(object, at.seen) });
         restored(resource, name, "deleted", "");
         tell({ about: made, type: "Warning", reason: "Restored", message: `${resource.kind} ${name} was missing` });
-        return;
+        return made.metadata;
       }
       const { managedFields: _managed, ...metadata } = live.metadata;
       const labels = { ...metadata.labels, ...object.metadata.labels };
       const annotations = { ...metadata.annotations, ...object.metadata.annotations };
       const put = await kube.replace(resource, { ...wanted, metadata: { ...metadata, labels, annotations } });
-      if (put.metadata.resourceVersion === live.metadata.resourceVersion) return;
-      if (onlyAuthority(live, wanted)) return;
+      if (put.metadata.resourceVersion === live.metadata.resourceVersion) return put.metadata;
+      if (onlyAuthority(live, wanted)) return put.metadata;
       const by = lastManager(live);
       restored(resource, name, "changed", by);
       const message = `${resource.kind} ${name} was changed${by === "" ? "" : ` (last by ${by})`} and is as it should be again`;
       tell({ about: put, type: "Warning", reason: "Restored", message });
-      return;
+      return put.metadata;
     } catch (fault) {
       // Somebody was quicker: look again.
       if (!hasStatus(fault, 409) || attempt >= 5) throw fault;
@@ -82,7 +86,7 @@ export async function restore(
   }
 }
 
-/** Every webhook of a Service of ours trusts our authority; templates cannot know it. */
+/** Every webhook that brings no authority of its own trusts ours; templates cannot know it. */
 function withAuthority(object: KubeObject, ca: string): KubeObject {
   const { webhooks } = object as WithWebhooks;
   if (webhooks === undefined) return object;
@@ -90,7 +94,7 @@ function withAuthority(object: KubeObject, ca: string): KubeObject {
   return {
     ...object,
     webhooks: webhooks.map((webhook) =>
-      webhook.clientConfig?.service === undefined
+      webhook.clientConfig === undefined || webhook.clientConfig.caBundle !== undefined
         ? webhook
         : { ...webhook, clientConfig: { ...webhook.clientConfig, caBundle } },
     ),
@@ -107,9 +111,10 @@ function onlyAuthority(live: KubeObject, wanted: KubeObject): boolean {
   return differing.length > 0 && differing.every((one) => whole.includes(text(one.clientConfig?.caBundle)));
 }
 
-function own({ metadata }: KubeObject): KubeObject["metadata"] {
-  const { name, labels, annotations } = metadata;
-  return { name, ...(labels === undefined ? {} : { labels }), ...(annotations === undefined ? {} : { annotations }) };
+function own({ metadata }: KubeObject, seen: LastSeen): KubeObject["metadata"] {
+  const labels = { ...seen?.labels, ...metadata.labels };
+  const annotations = { ...seen?.annotations, ...metadata.annotations };
+  return { name: metadata.name, labels, annotations };
 }
 
 /** Who wrote last, as far as the object says. */

@@ -3,6 +3,7 @@
  * objects, look for drift. All of it is repeated by the next leader from what is stored; nothing here is remembered by one replica alone.
  */
 
+import type { Clock } from "#core/clock.ts";
 import type { InjectionOptions } from "#injection/options.ts";
 import { startCache } from "#kube/cache.ts";
 import type { CertificateData } from "#kube/certificates.ts";
@@ -24,6 +25,7 @@ export interface LeadingOptions {
   readonly guarded: string;
   readonly tell: Tell;
   readonly metrics: ControllerMetrics;
+  readonly clock: Clock;
   readonly certificates: () => CertificateData;
   readonly runtime: () => RuntimeValues;
   /** Null while what injection needs is not complete. */
@@ -34,6 +36,8 @@ export interface LeadingOptions {
 
 const GUARD_EVERY_MS = 30_000;
 const RUNTIME_EVERY_MS = 10_000;
+/** An installer writes the ConfigMap first and the objects soon after: it makes them, and owns them then. */
+const INSTALL_MS = 5_000;
 const MAX_PODS = 100_000;
 
 /** Until the signal ends. */
@@ -81,15 +85,26 @@ function driftOf(drift: Drift, pod: KubeObject, { onFault }: LeadingOptions): st
 
 /** The ConfigMap is watched, and so is each kind: whatever changes, all of it is put right. */
 function startGuard(options: LeadingOptions, signal: AbortSignal): void {
-  const { kube, own, guarded, tell, metrics, certificates, log, onFault } = options;
+  const { kube, own, guarded, tell, metrics, certificates, clock, log, onFault } = options;
   let desired: readonly Desired[] = [];
+  let wantedSinceMs = clock.elapsedMs();
+  const seen = new Map<string, KubeObject["metadata"]>();
   const rounds = startRounds(
     async () => {
       for (const one of desired) {
         if (signal.aborted) return;
-        await restore({ kube, tell, restored }, one, certificates()["ca.crt"]).catch((fault: unknown) =>
-          onFault("guard", fault),
-        );
+        const key = `${one.resource.kind}/${one.object.metadata.name}`;
+        const at = {
+          ca: certificates()["ca.crt"],
+          seen: seen.get(key) ?? null,
+          mayCreate: clock.elapsedMs() - wantedSinceMs >= INSTALL_MS,
+        };
+        try {
+          const now = await restore({ kube, tell, restored }, one, at);
+          if (now !== null) seen.set(key, now);
+        } catch (fault) {
+          onFault("guard", fault);
+        }
       }
     },
     { delayMs: 20, everyMs: GUARD_EVERY_MS },
@@ -108,6 +123,9 @@ function startGuard(options: LeadingOptions, signal: AbortSignal): void {
     project(object) {
       try {
         desired = readDesired((object as ConfigMapObject).data ?? {});
+        wantedSinceMs = clock.elapsedMs();
+        const later = setTimeout(() => rounds.ask(), INSTALL_MS + 100);
+        signal.addEventListener("abort", () => clearTimeout(later), { once: true });
       } catch (fault) {
         // What we knew stays guarded.
         onFault("guard", fault);

@@ -5,7 +5,8 @@
  * A namespace's policy never takes a cluster policy's name: it would make the cluster's set uncompilable.
  */
 import { createHash } from "node:crypto";
-import type { PolicySources, SourceFile } from "#policy/compile/sources.ts";
+import { resourceSources } from "#policy/compile/resource.ts";
+import type { PolicySources } from "#policy/compile/sources.ts";
 import type { ObservedPolicy, ObservedTarget } from "./observed.ts";
 import { type Labels, selects } from "./selector.ts";
 
@@ -17,18 +18,8 @@ export interface PolicySet {
   readonly targetsOf: string;
 }
 
-/** Rego's name of a policy. */
-export function regoName(policy: Pick<ObservedPolicy, "name">): string {
-  return policy.name.replaceAll("-", "_");
-}
-
 export function policyKey({ kind, namespace, name }: Pick<ObservedPolicy, "kind" | "namespace" | "name">): string {
   return `${kind}/${namespace}/${name}`;
-}
-
-/** What messages call a policy's module: `team/read-only.rego`, `cluster/default-deny.rego`. */
-export function moduleFile({ namespace, name }: Pick<ObservedPolicy, "namespace" | "name">): string {
-  return `${namespace === "" ? "cluster" : namespace}/${name}.rego`;
 }
 
 /** `hasTargets`: whether the namespace has targets of its own. */
@@ -64,26 +55,10 @@ export function makeSet(policies: readonly ObservedPolicy[], targetsOf: string):
 
 /** The texts to compile. `targets`: the cluster's and the namespace's own, the cluster's first. */
 export function sourcesOf(set: PolicySet, targets: readonly ObservedTarget[]): PolicySources {
-  const modules: SourceFile[] = [];
-  const tests: SourceFile[] = [];
-  const data = new Map<string, unknown>();
-  const options = new Map<string, { mode: "enforce" | "observe"; scope: "namespace" | "cluster" }>();
-  for (const policy of set.policies) {
-    const name = regoName(policy);
-    modules.push({ name: moduleFile(policy), text: policy.module });
-    if (policy.tests !== "")
-      tests.push({ name: moduleFile(policy).replace(/\.rego$/, "_test.rego"), text: policy.tests });
-    if (policy.data !== undefined) data.set(name, policy.data);
-    options.set(name, { mode: policy.mode, scope: policy.kind === "AgentPolicy" ? "namespace" : "cluster" });
-  }
-  return {
-    modules,
-    tests,
-    data,
-    targets: targets.map(({ name, spec }) => ({ name, ...spec })),
-    settings: { mode: "enforce", denialDetail: "full" },
-    options,
-  };
+  return resourceSources(
+    set.policies,
+    targets.map(({ name, spec }) => ({ name, ...spec })),
+  );
 }
 
 /** Equal for equal sources: what was compiled once need not be again. */

@@ -5,10 +5,11 @@ import { escapeAndCut } from "#core/escape.ts";
 import { hasStatus, type Kube, type Resource } from "#kube/port.ts";
 import { RESOURCE } from "#kube/resources.ts";
 import { formatProblem, type Problem } from "#policy/compile/problem.ts";
+import { moduleFile, testFile } from "#policy/compile/resource.ts";
 import type { Fleet, Known } from "./fleet.ts";
 import type { Maker } from "./maker.ts";
 import type { ObservedPolicy, ObservedStatus, ObservedTarget } from "./observed.ts";
-import { makeSet, moduleFile, policyKey } from "./policy-set.ts";
+import { makeSet, policyKey } from "./policy-set.ts";
 
 export interface Verdict {
   readonly status: "True" | "False" | "Unknown";
@@ -70,8 +71,7 @@ export function policyVerdict(
 
 /** Its own problems where there are any; else those of what it stands together with. */
 function wrong(policy: ObservedPolicy, problems: readonly Problem[]): Verdict {
-  const file = moduleFile(policy);
-  const files = new Set([file, file.replace(/\.rego$/, "_test.rego")]);
+  const files = new Set([moduleFile(policy), testFile(policy)]);
   const own = problems.filter((problem) => files.has(problem.file));
   const told = own.length > 0 ? own : problems;
   const reason = own.length > 0 ? "DoesNotCompile" : "OthersDoNotCompile";

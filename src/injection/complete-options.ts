@@ -2,7 +2,7 @@
  * What injection must know and nobody can write down beforehand: our authority, the key that verifies bundles, the cluster's resolvers.
  * The webhook and the drift check fill them in alike; a pod of another namespace gets another scope. Pure.
  */
-import { bundleScope } from "#contract/control-environment.ts";
+import { bundleScope, NAMESPACE_LABEL } from "#contract/control-environment.ts";
 import type { InjectionOptions } from "./options.ts";
 
 /** The control plane's ConfigMap `sidegate-runtime`. */
@@ -22,8 +22,12 @@ export function completeOptions(options: InjectionOptions, runtime: RuntimeData)
   };
 }
 
-/** With the scope of the namespace's bundles, where they come from our own server. */
-export function optionsFor(options: InjectionOptions, namespace: string): InjectionOptions {
-  if (options.bundle.configMap !== "") return options;
-  return { ...options, bundle: { ...options.bundle, scope: bundleScope(options.cluster, namespace) } };
+/** As the pods of one namespace have them: the scope of its bundles where they come from our own server, and its tier where a label says one. */
+export function optionsFor(options: InjectionOptions, namespace: string, labels: Labels): InjectionOptions {
+  const asked = labels[NAMESPACE_LABEL.tier];
+  const tier = asked === "enforced" || asked === "locked" ? asked : options.tier;
+  if (options.bundle.configMap !== "") return tier === options.tier ? options : { ...options, tier };
+  return { ...options, tier, bundle: { ...options.bundle, scope: bundleScope(options.cluster, namespace) } };
 }
+
+type Labels = Readonly<Record<string, string>>;

@@ -17,11 +17,14 @@ export type Tell = (told: Told) => void;
 
 const MAX_MESSAGE = 1_000;
 
-/** The same thing about the same object is one event, however often it is told. `namespace`: for objects that have none. */
-export function createTell(kube: Kube, clock: Clock, namespace: string, onFault: (fault: unknown) => void): Tell {
+/** Where Kubernetes wants events on objects that have no namespace. */
+const CLUSTER = "default";
+
+/** The same thing about the same object is one event, however often it is told. */
+export function createTell(kube: Kube, clock: Clock, onFault: (fault: unknown) => void): Tell {
   return ({ about, type, reason, message }) => {
     const { name, uid = "", namespace: own = "" } = about.metadata;
-    const at = own === "" ? namespace : own;
+    const at = own === "" ? CLUSTER : own;
     const id = createHash("sha256").update(`${uid}\0${reason}\0${message}`).digest("hex").slice(0, 16);
     const time = new Date(clock.wallMs()).toISOString().replace(/\.\d+Z$/, "Z");
     const event = {

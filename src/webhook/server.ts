@@ -23,6 +23,8 @@ export interface WebhookServerOptions {
   readonly certificate: ServingCertificate;
   readonly mutate: (request: AdmissionRequest) => Outcome;
   readonly validate: (request: AdmissionRequest) => Outcome;
+  /** Our own resources; absent: that path is not served. */
+  readonly policies?: (request: AdmissionRequest) => Promise<Outcome>;
   readonly ready: () => boolean;
   readonly registry: Registry;
   readonly metrics: WebhookMetrics;
@@ -55,13 +57,18 @@ export async function serveWebhook(
   app.server.maxConnections = MAX_CONNECTIONS;
   metrics.certificate.with().value = certificate.notAfterMs / 1000;
 
-  for (const path of ["mutate", "validate"] as const)
-    app.post(`/${path}`, (incoming, reply) => {
+  const judges = {
+    mutate: options.mutate,
+    validate: options.validate,
+    ...(options.policies === undefined ? {} : { policies: options.policies }),
+  };
+  for (const [path, judge] of Object.entries(judges))
+    app.post(`/${path}`, async (incoming, reply) => {
       const start = options.clock.elapsedMs();
       const request = readReview(incoming.body);
       if (request === null)
         return reply.code(400).send({ error: "an AdmissionReview of admission.k8s.io/v1 is expected" });
-      const outcome = judged(options[path], request, options.onFault);
+      const outcome = await judged(judge, request, options.onFault);
       metrics.reviews.with(path, outcome.kind, reasonLabel(outcome.reason)).add(1);
       metrics.duration.with(path).observe((options.clock.elapsedMs() - start) / 1000);
       return reply.send(outcome.answer);
@@ -82,13 +89,13 @@ export async function serveWebhook(
   };
 }
 
-function judged(
-  judge: (request: AdmissionRequest) => Outcome,
+async function judged(
+  judge: (request: AdmissionRequest) => Outcome | Promise<Outcome>,
   request: AdmissionRequest,
   onFault: (fault: unknown) => void,
-): Outcome {
+): Promise<Outcome> {
   try {
-    return judge(request);
+    return await judge(request);
   } catch (fault) {
     onFault(fault);
     return { kind: "failed", reason: "", answer: failed(request) };
