@@ -2,7 +2,7 @@
  * Bundles each process into one file under dist/. The images, the npm package and `sidegate run` start these; development runs
  * the sources as they are. Each bundle's metafile stays beside it, for the test that looks at what is inside.
  */
-import { globSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, globSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { build } from "esbuild";
 import { BUNDLE_OPTIONS } from "./bundle-options.ts";
@@ -24,3 +24,5 @@ for (const [name, entry] of Object.entries(entries)) {
   const bytes = Object.values(result.metafile.outputs).reduce((sum, o) => sum + o.bytes, 0);
   console.log(`${OUT}/${name}.js ${(bytes / 1024).toFixed(0)} KiB`);
 }
+// PostgreSQL's parser, loaded with the first SQL.
+copyFileSync("node_modules/libpg-query/wasm/libpg-query.wasm", `${OUT}/libpg-query.wasm`);

@@ -26,6 +26,7 @@ export interface Shown {
 interface Members {
   readonly http?: { readonly method?: string; readonly path?: string; readonly scheme?: string };
   readonly dns?: { readonly name?: string; readonly type?: string };
+  readonly sql?: { readonly text?: string };
 }
 
 export type Style = "colour" | "plain" | "json" | "quiet";
@@ -97,7 +98,17 @@ export function operationText({ facts, detail, protocol, action, host, port }: S
     const usual = scheme === "https" ? 443 : 80;
     return `${http.method} ${scheme}://${host}${port === usual ? "" : `:${port}`}${http.path ?? ""}`;
   }
+  const sql = detail?.rest?.sql?.text ?? facts?.sql?.text;
+  if (sql !== undefined) return `${protocol} ${host}:${port} ${oneLine(sql)}`;
   const dns = facts?.dns;
   if (dns?.name !== undefined) return `look up ${dns.name} ${dns.type ?? ""}`;
   return `${action} ${protocol} ${host}:${port}`;
 }
+
+/** A statement's beginning; what is left out is said. */
+function oneLine(sql: string): string {
+  const text = sql.replaceAll(/\s+/g, " ").trim();
+  return text.length <= MAX_SQL ? text : `${text.slice(0, MAX_SQL)}… (${text.length} characters)`;
+}
+
+const MAX_SQL = 100;
