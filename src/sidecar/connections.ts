@@ -76,9 +76,10 @@ export function createConnections(options: ConnectionsOptions): OpenConnections 
       for (const tracked of open) tracked.drain();
       if (open.size === 0) return;
       await new Promise<void>((resolve) => {
-        const late = setTimeout(() => {
+        let late = setTimeout(() => {
           for (const tracked of open) tracked.end("drain-limit");
-          resolve();
+          // What ends says so when its socket has closed, a turn later: only then is its end on record.
+          if (open.size > 0) late = setTimeout(resolve, GONE_MS);
         }, limitMs);
         empty = () => {
           clearTimeout(late);
@@ -88,6 +89,9 @@ export function createConnections(options: ConnectionsOptions): OpenConnections 
     },
   };
 }
+
+/** A connection that was reset is gone within a turn; more than this is waited for by nobody. */
+const GONE_MS = 1_000;
 
 class Tracked implements OpenConnection {
   readonly #options: ConnectionsOptions;

@@ -223,7 +223,7 @@ export class Gateway {
     process.kill(name === "sidecar" ? this.sidecarPid : this.collectorPid, "SIGKILL");
   }
 
-  /** SIGTERM, and nothing starts it again. Resolves when it has ended. */
+  /** SIGTERM, and nothing starts it again. Resolves when it has ended; killed where it does not. */
   stop(name: "sidecar" | "collector"): Promise<void> {
     const child = name === "sidecar" ? this.#sidecar : this.#collector;
     return child?.stop(LIMIT_MS) ?? Promise.resolve();
