@@ -56,7 +56,6 @@ const drain = createDrain({
   elapsedMs: () => systemClock.elapsedMs(),
   progress: (waiting) => log.info("draining", { waiting }),
 });
-const counted = countVerdicts(metrics);
 const decisions = config.decisions === 0 ? null : createLineWriter(config.decisions);
 const policyNeeded = readiness.need("policy");
 
@@ -72,10 +71,8 @@ const sidecar = await startSidecar(config, {
   hosts: config.hosts === "" ? new Map() : hostsOf(readFileSync(config.hosts, "utf8")),
   nameservers: config.resolvers.flatMap((text) => nameserver(text)),
   labels: {},
-  told: (verdict) => {
-    counted(verdict);
-    decisions?.write(decisionLine(verdict));
-  },
+  counted: countVerdicts(metrics),
+  told: decisions === null ? null : (verdict) => decisions.write(decisionLine(verdict)),
 }).catch((error: unknown) => fail(error instanceof Error ? error.message : String(error), 70));
 
 fillProcessMetrics(registry, metrics, {

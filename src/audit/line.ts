@@ -29,13 +29,18 @@ export function sessionLine(seq: number, wallMs: number, e: SessionEntry): strin
   return `${head(seq, wallMs, "session")},"client":${quote(e.client)},"destination":${quote(e.destination)},"target":${quoteOrNull(e.target)},"host":${quoteOrNull(e.host)},"port":${e.port}}\n`;
 }
 
-/** `pre` and `decision` are members without braces; `dh` is the detail's hash. */
-export function opLine(seq: number, wallMs: number, e: OpEntry, pre: string, decision: string, dh: string): string {
+/** What stands between the time and the detail's hash. `pre` and `decision` are members without braces. */
+export function opMiddle(e: OpEntry, pre: string, decision: string): string {
   const parent = e.parent === null ? "" : `,"parent":${e.parent}`;
   // The agent writes this header: only what has its form is taken.
   const trace = e.traceparent === null || !TRACEPARENT.test(e.traceparent) ? "" : `,"trace":"${e.traceparent}"`;
   const body = e.body === null ? "" : `,"body":${quote(e.body)}`;
-  return `${head(seq, wallMs, "op")},"s":${e.session},"phase":"${e.phase}"${parent},"protocol":"${e.protocol}","action":"${e.action}","complete":${e.complete},"verdict":"${e.verdict}","pre":{${pre}},"decision":{${decision}},"rev":${quote(e.revision)}${trace}${body},"dh":"${dh}"}\n`;
+  return `,"k":"op","s":${e.session},"phase":"${e.phase}"${parent},"protocol":"${e.protocol}","action":"${e.action}","complete":${e.complete},"verdict":"${e.verdict}","pre":{${pre}},"decision":{${decision}},"rev":${quote(e.revision)}${trace}${body},"dh":"`;
+}
+
+/** `middle` of `opMiddle`; `dh` is the detail's hash. */
+export function opLine(seq: number, wallMs: number, middle: string, dh: string): string {
+  return `${CORE_START}${seq},"t":${wallMs}${middle}${dh}"}\n`;
 }
 
 export function detailLine(seq: number, salt: string, text: string): string {
@@ -43,7 +48,16 @@ export function detailLine(seq: number, salt: string, text: string): string {
 }
 
 export function endLine(seq: number, wallMs: number, e: EndEntry): string {
-  return `${head(seq, wallMs, "end")},"op":${e.op},"status":${quote(e.status)},"ms":${Math.round(e.ms * 1000) / 1000},"up":${e.bytesUp},"down":${e.bytesDown},"masked":${e.masked},"attempts":${e.attempts}}\n`;
+  return `${head(seq, wallMs, "end")},"op":${e.op},"status":${quote(e.status)},"ms":${millis(e.ms)},"up":${e.bytesUp},"down":${e.bytesDown},"masked":${e.masked},"attempts":${e.attempts}}\n`;
+}
+
+/** To the microsecond. By whole numbers, for a fraction's shortest form is several times as slow. */
+function millis(ms: number): string {
+  const us = Math.max(0, Math.round(ms * 1000));
+  const rest = us % 1000;
+  const whole = (us - rest) / 1000;
+  if (rest === 0) return `${whole}`;
+  return rest < 10 ? `${whole}.00${rest}` : rest < 100 ? `${whole}.0${rest}` : `${whole}.${rest}`;
 }
 
 export function closedLine(

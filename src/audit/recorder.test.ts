@@ -20,6 +20,32 @@ test("the gate opens only after the line is on disk", async () => {
   expect(recorder.gate.clean).toBe(true);
 });
 
+test("the same entry again is written the same, with a salt of its own; a changed copy of it is written as it is", async () => {
+  const { recorder, disk } = recorderOn(new MemoryDisk());
+  const entry = op();
+  recorder.op(entry);
+  recorder.op(entry);
+  recorder.op({ ...entry, facts: '"http":{"method":"PUT"}', verdict: "deny" });
+  await committed(recorder);
+  const { commits } = readBatch(Buffer.from(disk.text()));
+  const details = commits.flatMap((commit) => [...commit.details.values()]);
+  expect(details.map((d) => d.text.includes("PUT"))).toEqual([false, false, true]);
+  expect(details[1]?.text).toBe(details[0]?.text);
+  expect(details[1]?.salt).not.toBe(details[0]?.salt);
+  const ops = cores(disk).filter((c) => c["k"] === "op");
+  expect(ops.map((c) => c["verdict"])).toEqual(["allow", "allow", "deny"]);
+  expect(ops.map((c) => c["dh"])).toEqual(details.map((d) => detailHash(d.salt, d.text)));
+});
+
+test("how long it took is written to the microsecond", async () => {
+  const { recorder, disk } = recorderOn(new MemoryDisk());
+  const took = [0, 0.0004, 0.007, 0.04, 0.5, 1, 1.2345, 12_345.678, -1];
+  for (const ms of took) recorder.end({ op: 1, status: "200", ms, bytesUp: 0, bytesDown: 0, masked: 0, attempts: 1 });
+  await committed(recorder);
+  const ends = cores(disk).filter((c) => c["k"] === "end");
+  expect(ends.map((c) => c["ms"])).toEqual([0, 0, 0.007, 0.04, 0.5, 1, 1.235, 12_345.678, 0]);
+});
+
 test("a thousand lines of one turn are one write and one commit", async () => {
   const { recorder, disk } = recorderOn(new MemoryDisk());
   const before = disk.writes;

@@ -19,6 +19,7 @@ import {
   foldLine,
   noteLine,
   opLine,
+  opMiddle,
   sessionLine,
   stopLine,
 } from "./line.ts";
@@ -78,6 +79,18 @@ class Gate implements CommitGate {
   }
   get clean(): boolean {
     return this.#clean();
+  }
+}
+
+class Words {
+  /** A copy of the entry with another text in it must not come with the old words. */
+  readonly of: OpEntry;
+  readonly middle: string;
+  readonly text: string;
+  constructor(of: OpEntry, middle: string, text: string) {
+    this.of = of;
+    this.middle = middle;
+    this.text = text;
   }
 }
 
@@ -146,20 +159,10 @@ class SpoolRecorder implements Recorder {
     }
     if (!this.#takes()) return 0;
     const seq = this.#next();
+    const { middle, text } = this.#words(entry);
     const salt = this.#wording.salt();
-    const text = detailText(entry.facts, entry.detail);
-    const dh = detailHash(salt, text);
     this.#details += detailLine(seq, salt, text);
-    this.#core(
-      opLine(
-        seq,
-        this.#now(),
-        entry,
-        this.#wording.preamble(entry.preamble),
-        this.#wording.decision(entry.decision),
-        dh,
-      ),
-    );
+    this.#core(opLine(seq, this.#now(), middle, detailHash(salt, text)));
     return seq;
   }
 
@@ -218,6 +221,19 @@ class SpoolRecorder implements Recorder {
       this.#core(noteLine(this.#next(), this.#now(), "lost", `"count":${count}`));
     }
     return true;
+  }
+
+  /** An operation's texts: made once for an entry that comes again. */
+  #words(entry: OpEntry): Words {
+    const { kept } = entry;
+    if (kept instanceof Words && kept.of === entry) return kept;
+    const words = new Words(
+      entry,
+      opMiddle(entry, this.#wording.preamble(entry.preamble), this.#wording.decision(entry.decision)),
+      detailText(entry.facts, entry.detail),
+    );
+    entry.kept = words;
+    return words;
   }
 
   #next(): number {

@@ -50,6 +50,8 @@ export interface OpEntry {
   readonly revision: string;
   readonly traceparent: string | null;
   readonly body: string | null; // SHA-256, hex
+  /** The recorder's own: what it made of this entry. Whoever records the same again hands in the same object, and saves that. */
+  kept?: object | undefined;
 }
 
 export interface EndEntry {

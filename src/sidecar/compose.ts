@@ -28,7 +28,7 @@ import { openNameFile } from "./destination/name-file.ts";
 import { createResolver, type Resolver } from "./destination/resolver.ts";
 import { SyntheticNames } from "./destination/synthetic.ts";
 import { createDetector } from "./detect/detector.ts";
-import { createJudges, type Run, type Verdict } from "./judge/judge.ts";
+import { createJudges, type JudgeOptions, type Run, type Verdict } from "./judge/judge.ts";
 import { createHttpLane, isHttp, refusePlainHttp } from "./lanes/http/lane.ts";
 import { createOpaqueLane } from "./lanes/opaque/lane.ts";
 import { type Capture, type Listener, startCapture } from "./listen/capture.ts";
@@ -61,6 +61,7 @@ export interface Surroundings {
   readonly told: ((verdict: Verdict) => void) | null;
 }
 
+  readonly counted: NonNullable<JudgeOptions["counted"]>;
 export interface Sidecar {
   /** A policy is in force, or was asked for and there is none. */
   readonly ready: Promise<void>;
@@ -198,7 +199,8 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
     clock,
     run: runOf(config),
     credentials,
-    ...(outside.told === null ? {} : { told: outside.told }),
+    counted: outside.counted,
+    told: outside.told,
   });
   const opaque = {
     tcp: createOpaqueLane("tcp", clock),

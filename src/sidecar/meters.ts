@@ -1,26 +1,39 @@
 /** Counts what the judge said, in series that are found once and kept. */
+import type { Decision } from "#contract/decision.ts";
 import { DENIALS } from "#contract/denial.ts";
 import type { Series } from "#process/metrics.ts";
 import type { SidecarMetrics } from "#process/sidecar-metrics.ts";
-import type { Verdict } from "./judge/judge.ts";
+import type { JudgeOptions } from "./judge/judge.ts";
 
 /** A policy's own codes are its author's words and many: one label for all of them. */
 const POLICY_CODE = "policy";
 
-export function countVerdicts(metrics: SidecarMetrics): (verdict: Verdict) => void {
+export function countVerdicts(metrics: SidecarMetrics): NonNullable<JudgeOptions["counted"]> {
   const kept = new Map<string, Series>();
   const seconds = metrics.decisionSeconds.with();
   const foldedRecords = metrics.auditFolded.with();
-  return ({ protocol, verdict, code, would, folded, ms }) => {
-    if (folded) foldedRecords.add(1);
-    const word = code === "" ? (would ? "would" : "") : Object.hasOwn(DENIALS, code) ? code : POLICY_CODE;
+  // Nearly always the same as before; making the key costs more than counting.
+  let last: Series | null = null;
+  let lastOf: { readonly protocol: string; readonly verdict: string; readonly decision: Decision } | null = null;
+
+  function seriesOf(protocol: string, verdict: string, { code, would }: Decision): Series {
+    const word = code === "" ? (would === null ? "" : "would") : Object.hasOwn(DENIALS, code) ? code : POLICY_CODE;
     const key = `${protocol} ${verdict} ${word}`;
     let series = kept.get(key);
     if (series === undefined) {
       series = metrics.operations.with(protocol, verdict, word);
       kept.set(key, series);
     }
-    series.add(1);
+    return series;
+  }
+
+  return (protocol, verdict, decision, folded, ms) => {
+    if (folded) foldedRecords.add(1);
+    if (last === null || lastOf?.decision !== decision || lastOf.protocol !== protocol || lastOf.verdict !== verdict) {
+      last = seriesOf(protocol, verdict, decision);
+      lastOf = { protocol, verdict, decision };
+    }
+    last.add(1);
     seconds.observe(ms / 1000);
   };
 }

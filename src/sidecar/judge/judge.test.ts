@@ -63,7 +63,13 @@ const NONE: Credentials = {
 
 function bench(
   decide: (input: string) => Decision = () => ALLOW,
-  over: { refuses?: Recorder["refuses"]; loaded?: null; terse?: boolean; credentials?: Credentials } = {},
+  over: {
+    refuses?: Recorder["refuses"];
+    loaded?: null;
+    terse?: boolean;
+    credentials?: Credentials;
+    reads?: LoadedPolicy["profile"]["reads"];
+  } = {},
 ) {
   const ops: OpEntry[] = [];
   const ends: EndEntry[] = [];
@@ -92,7 +98,7 @@ function bench(
   const loaded: LoadedPolicy = {
     revision: "r1",
     sequence: 1,
-    profile: { revision: "r1", reads: () => false, mayHold: false, mayMask: false },
+    profile: { revision: "r1", reads: over.reads ?? (() => false), mayHold: false, mayMask: false },
     targets: [target],
     settings: { mode: "enforce", denialDetail: over.terse === true ? "code" : "full" },
     decide: (input) => {
@@ -101,8 +107,12 @@ function bench(
     },
   };
   let now = 0;
+  const holder: { current: LoadedPolicy | null; onChange(): void } = {
+    current: over.loaded === null ? null : loaded,
+    onChange() {},
+  };
   const judges = createJudges({
-    holder: { current: over.loaded === null ? null : loaded, onChange() {} },
+    holder,
     recorder,
     clock: { wallMs: () => 1_000, elapsedMs: () => now++ },
     run: { id: "run-1", user: "ada", intent: "", verified: true },
@@ -112,8 +122,57 @@ function bench(
     { client: "c", destination: "d", target: "billing", host: "billing.example", port: 443 },
     { host: "billing.example", port: 443, target },
   );
-  return { judge, ops, ends, notes, inputs };
+  return { judge, ops, ends, notes, inputs, holder, loaded };
 }
+
+test("the same request again is not decided again, and is on record each time", () => {
+  const { judge, ops, inputs } = bench();
+  const same = operation();
+  const seqs = [1, 2, 3].map(() => judge.ask(same, waiter)).map((v) => (v.kind === "permit" ? v.seq : 0));
+  expect(new Set(seqs).size).toBe(3);
+  expect(ops).toHaveLength(3);
+  expect(inputs).toHaveLength(1);
+  expect(judge.ask(operation({ facts: '"http":{"method":"PUT"}' }), waiter).kind).toBe("permit");
+  expect(inputs).toHaveLength(2);
+});
+
+test("the same request again is decided again on another bundle", () => {
+  const { judge, holder, loaded, inputs } = bench();
+  const same = operation();
+  expect(judge.ask(same, waiter).kind).toBe("permit");
+  holder.current = { ...loaded, revision: "r2", decide: () => DENY };
+  expect(judge.ask(same, waiter)).toMatchObject({ kind: "refusal", revision: "r2" });
+  holder.current = null;
+  expect(judge.ask(same, waiter)).toMatchObject({ code: "no_bundle" });
+  expect(inputs).toHaveLength(1);
+});
+
+test("E9: where the policy reads the time, the same request is decided each time", () => {
+  let allow = true;
+  const { judge } = bench(() => (allow ? ALLOW : DENY), { reads: (path) => path === "time" });
+  const same = operation();
+  expect(judge.ask(same, waiter).kind).toBe("permit");
+  allow = false;
+  expect(judge.ask(same, waiter).kind).toBe("refusal");
+});
+
+test("what was allowed as an ask is no allowed answer", () => {
+  const { judge, inputs } = bench();
+  const same = operation();
+  judge.ask(same, waiter);
+  judge.answer(same, waiter);
+  expect(inputs).toHaveLength(2);
+});
+
+test("a full record refuses the same request that was allowed before", () => {
+  let full = false;
+  const { judge, inputs } = bench(() => ALLOW, { refuses: () => (full ? "audit_full" : null) });
+  const same = operation();
+  expect(judge.ask(same, waiter).kind).toBe("permit");
+  full = true;
+  expect(judge.ask(same, waiter)).toMatchObject({ code: "audit_full" });
+  expect(inputs).toHaveLength(1);
+});
 
 test("an allowed operation is on record before its permit exists, and its end follows once", () => {
   const { judge, ops, ends, inputs } = bench();

@@ -11,8 +11,9 @@ import { capabilityOf } from "#contract/capabilities.ts";
 import { type Credential, CredentialFault } from "#contract/credential.ts";
 import type { Decision } from "#contract/decision.ts";
 import { DENIALS, type Denial, type DenialCode } from "#contract/denial.ts";
+import type { Protocol } from "#contract/operation.ts";
 import type { LoadedPolicy, PolicyHolder, Profile } from "#contract/policy-port.ts";
-import type { Recorder, SessionEntry } from "#contract/record.ts";
+import type { OpEntry, Recorder, SessionEntry } from "#contract/record.ts";
 import type { Target } from "#contract/target.ts";
 import { OPERATION_VERSION } from "#contract/version.ts";
 import type { Clock } from "#core/clock.ts";
@@ -32,7 +33,7 @@ export interface Run {
   readonly verified: boolean;
 }
 
-/** Told of each verdict; for metrics and the terminal. `ms` is what the decision took. */
+/** Told of each verdict; for the terminal. `ms` is what the decision took. */
 export interface Verdict {
   readonly verdict: "allow" | "deny" | "hold";
   readonly protocol: string;
@@ -58,7 +59,16 @@ export interface JudgeOptions {
   readonly clock: Clock;
   readonly run: Run | null;
   readonly credentials: Credentials;
-  readonly told?: (verdict: Verdict) => void;
+  /** For metrics: each verdict, without anything made for it. */
+  readonly counted?: (
+    protocol: Protocol,
+    verdict: Verdict["verdict"],
+    decision: Decision,
+    folded: boolean,
+    ms: number,
+  ) => void;
+  /** For whoever watches: each verdict in full. Null: nobody does. */
+  readonly told?: ((verdict: Verdict) => void) | null;
 }
 
 /** What a connection was addressed to, or as much of it as is known when it is refused. */
@@ -151,6 +161,16 @@ interface Shared extends JudgeOptions {
   readonly runText: string;
 }
 
+/** What was allowed once is allowed again without asking, on the same bundle: lanes hand over the same object for the same request. */
+interface Allowed {
+  readonly scope: Scope;
+  readonly operation: Operation;
+  readonly loaded: LoadedPolicy;
+  readonly facts: string;
+  readonly decision: Decision;
+  readonly entry: OpEntry;
+}
+
 class Connection implements ConnectionJudge {
   readonly session: number;
   readonly #options: Shared;
@@ -164,6 +184,7 @@ class Connection implements ConnectionJudge {
   /** The credential that `connect` was permitted with. */
   #connectedAs: string | null = null;
   #protection: Protection = "none";
+  #allowed: Allowed | null = null;
   #broken: ((error: unknown) => void) | null = null;
 
   constructor(options: Shared, session: number, place: Place) {
@@ -234,7 +255,11 @@ class Connection implements ConnectionJudge {
     const detail = redact(why, "name");
     const denial = denialOf(code);
     const decision = ownDecision(code, denial);
-    const said = operation ?? { ...UNREAD, detail: detail === "" ? "" : `"fault":${quote(detail)}` };
+    const said = operation ?? {
+      ...UNREAD,
+      protocol: this.#connected?.protocol ?? UNREAD.protocol,
+      detail: detail === "" ? "" : `"fault":${quote(detail)}`,
+    };
     const withDetail =
       operation !== null && detail !== ""
         ? {
@@ -284,10 +309,15 @@ class Connection implements ConnectionJudge {
   #judge<S extends Scope>(scope: S, operation: Operation, waiter: Waiter<S> | null): Permit<S> | Refusal | Held {
     const startedMs = this.#clock.elapsedMs();
     const loaded = this.#options.holder.current;
-    const facts = factsOf(operation);
+    const before = this.#allowed;
+    const known =
+      before !== null && before.operation === operation && before.loaded === loaded && before.scope === scope
+        ? before
+        : null;
+    const facts = known === null ? factsOf(operation) : known.facts;
     const no = (decision: Decision): Refusal => this.#refusal(scope, operation, facts, decision, loaded, startedMs);
     if (loaded === null) return no(ownDecision("no_bundle", DENIALS.no_bundle));
-    const decision = this.#decide(loaded, operation, facts);
+    const decision = known === null ? this.#decide(loaded, operation, facts) : known.decision;
     if (decision.effect !== "allow") return no(decision);
     const reads = operation.action === "read" || operation.action === "connect";
     const full = this.#recorder.refuses(reads);
@@ -305,11 +335,15 @@ class Connection implements ConnectionJudge {
       if ("text" in found) return no(found);
       credential = found;
     }
-    const seq = this.#record(scope, operation, "allow", decision, loaded.revision);
+    const entry = known === null ? this.#entry(scope, operation, "allow", decision, loaded.revision) : known.entry;
+    const seq = this.#recorder.op(entry);
     // It could not be taken after all: nothing leaves without its line.
     if (seq === 0) return no(ownDecision("audit_failed", DENIALS.audit_failed));
     this.#tell(scope, operation, facts, "allow", decision, seq, false, startedMs);
     if (scope === "connect") this.#connectedAs = credential?.name ?? null;
+    // What depends on the time is asked each time.
+    else if (known === null && !loaded.profile.reads("time"))
+      this.#allowed = { scope, operation, loaded, facts, decision, entry };
     return permit({ scope, seq, decision, startedMs, credential, strip: bringing?.kind === "strip" });
   }
 
@@ -455,7 +489,17 @@ class Connection implements ConnectionJudge {
     decision: Decision,
     revision: string,
   ): number {
-    return this.#recorder.op({
+    return this.#recorder.op(this.#entry(scope, operation, verdict, decision, revision));
+  }
+
+  #entry(
+    scope: Scope,
+    operation: Operation,
+    verdict: OpEntry["verdict"],
+    decision: Decision,
+    revision: string,
+  ): OpEntry {
+    return {
       session: this.session,
       phase: scope,
       parent: operation.parent,
@@ -470,7 +514,8 @@ class Connection implements ConnectionJudge {
       revision,
       traceparent: operation.traceparent,
       body: operation.body,
-    });
+      kept: undefined,
+    };
   }
 
   #tell(
@@ -483,7 +528,10 @@ class Connection implements ConnectionJudge {
     folded: boolean,
     startedMs: number,
   ): void {
-    this.#options.told?.({
+    const { counted, told } = this.#options;
+    const ms = this.#clock.elapsedMs() - startedMs;
+    counted?.(operation.protocol, verdict, decision, folded, ms);
+    told?.({
       verdict,
       protocol: operation.protocol,
       action: operation.action,
@@ -499,7 +547,7 @@ class Connection implements ConnectionJudge {
       event: `${this.#recorder.boot}-${seq}`,
       facts,
       detail: operation.detail,
-      ms: this.#clock.elapsedMs() - startedMs,
+      ms,
     });
   }
 }
