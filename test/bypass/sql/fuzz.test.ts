@@ -15,6 +15,7 @@ import { createSqlReader } from "../../../src/sidecar/lanes/postgres/sql/reader.
 import type { SqlReading } from "../../../src/sidecar/lanes/postgres/sql/reading.ts";
 import { redactSql } from "../../../src/sidecar/lanes/postgres/sql/redact.ts";
 import { corpus } from "./corpus.ts";
+import { type Random, randomness } from "./support/compose.ts";
 
 const RUNS = Number(process.env["SIDEGATE_FUZZ"] ?? 100_000);
 const SEED = Number(process.env["SIDEGATE_FUZZ_SEED"] ?? 1);
@@ -22,17 +23,6 @@ const reader = createSqlReader({ parserFile: readParserFile });
 beforeAll(async () => {
   await Promise.all([reader.load(), loadModule()]);
 });
-
-/** xorshift32: the same texts in every run with one seed. */
-function randomness(seed: number): (below: number) => number {
-  let x = seed | 1;
-  return (below) => {
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    return (x >>> 0) % below;
-  };
-}
 
 const TEXTS = ["not-reads.md", "reads.md", "reads-captured.md"]
   .flatMap((f) => corpus(f).map((r) => r.sql))
@@ -73,8 +63,6 @@ const ODDITIES = [
   "U&'",
   "1_0",
 ] as const;
-
-type Random = (below: number) => number;
 
 const MUTATIONS: readonly ((text: string, random: Random) => string)[] = [
   // cut off

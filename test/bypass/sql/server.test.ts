@@ -9,10 +9,13 @@ import { createSqlReader } from "../../../src/sidecar/lanes/postgres/sql/reader.
 import { type PostgresServer, postgresBinaries, startPostgres } from "../../../tools/postgres/server.ts";
 import { requireThat } from "../../support/require.ts";
 import { corpus } from "./corpus.ts";
+import { query, randomness } from "./support/compose.ts";
 import { attempt, connect } from "./support/session.ts";
 import { CHEAP, differences, SESSION_STATE, type State, stateOf } from "./support/state.ts";
 import { AGENT, AGENT_PASSWORD, WORLD } from "./support/world.ts";
 
+/** Statements that are put together at random; as many as `SIDEGATE_FUZZ` says, which is for nights. */
+const COMPOSED = Number(process.env["SIDEGATE_FUZZ"] ?? 6000);
 const reader = createSqlReader({ parserFile: readParserFile });
 let server: PostgresServer | undefined;
 let owner: Client | undefined;
@@ -135,3 +138,22 @@ async function logsIn(password: string): Promise<boolean> {
     return false;
   }
 }
+
+test("Q3 Q8: of statements that are put together at random, those that are called reads change nothing", async () => {
+  const client = await connect(server!);
+  const before = await stateOf(server!, owner!);
+  const random = randomness(Number(process.env["SIDEGATE_FUZZ_SEED"] ?? 1));
+  let ran = 0;
+  let tried = 0;
+  for (let i = 0; i < COMPOSED; i++) {
+    const sql = query(random, 3);
+    if (!isRead(sql)) continue;
+    tried++;
+    if ((await attempt(client, sql)) === null) ran++;
+  }
+  await client.end();
+  expect(await xid()).toBe(before.get("xid"));
+  expect(tried).toBeGreaterThan(COMPOSED / 10);
+  expect(ran).toBeGreaterThan(tried / 5);
+  await unchanged(before);
+});
