@@ -58,10 +58,10 @@ export interface Surroundings {
   readonly hosts: ReadonlyMap<string, readonly string[]>;
   readonly nameservers: readonly NameServer[];
   readonly labels: Readonly<Record<string, string>>;
+  readonly counted: NonNullable<JudgeOptions["counted"]>;
   readonly told: ((verdict: Verdict) => void) | null;
 }
 
-  readonly counted: NonNullable<JudgeOptions["counted"]>;
 export interface Sidecar {
   /** A policy is in force, or was asked for and there is none. */
   readonly ready: Promise<void>;
