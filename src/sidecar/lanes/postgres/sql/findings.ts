@@ -52,6 +52,7 @@ export class Findings {
   readonly functions = new Set<string>();
   readonly columns = new Set<string>();
   readonly conditions = new Set<string>();
+  readonly computed = new Set<string>();
   /** Names by which relations are called: such a name alone is a whole row. */
   readonly relations = new Set<string>();
   readonly #tables = new Map<string, TableRef>();
@@ -127,6 +128,11 @@ export class Findings {
     known.plain = false;
   }
 
+  /** An output is computed from these. */
+  computedFrom(columns: ReadonlySet<string>): void {
+    for (const column of columns) this.computed.add(column);
+  }
+
   unnamed(columns: ReadonlySet<string>): void {
     for (const column of columns) this.#unnamed.add(column);
   }
@@ -178,6 +184,7 @@ export class Findings {
       functions: [...this.functions],
       columns: [...this.columns],
       conditionColumns: [...this.#behind(this.conditions)],
+      expressionColumns: [...this.#behind(this.computed)],
       output: this.output.map((c) => this.#finished(c)),
       where: this.where && !this.unguarded,
       limit: this.limit,

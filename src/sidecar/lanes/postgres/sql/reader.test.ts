@@ -120,3 +120,18 @@ describe("what an output and a COPY say beside it", () => {
     expect(optionsOf("COPY users TO STDOUT (DELIMITER ',')")).toEqual([["delimiter"]]);
   });
 });
+
+test("what an output at any depth is computed from is told, a plain column is not", () => {
+  const computed = (text: string): string[] => [...one(text).expressionColumns].sort();
+  expect(computed("SELECT email, u.id, * FROM users u")).toEqual([]);
+  expect(computed("SELECT count(*) FROM users")).toEqual([]);
+  expect(computed("SELECT * FROM (SELECT upper(email) FROM users) x")).toEqual(["email"]);
+  expect(computed("SELECT id FROM (SELECT id, 1/length(e) AS l FROM (SELECT id, email AS e FROM users) y) x")).toEqual([
+    "e",
+    "email",
+  ]);
+  expect(computed("SELECT * FROM users, LATERAL (VALUES (upper(email))) v(x)")).toEqual(["email"]);
+  expect(computed("WITH g AS (DELETE FROM users RETURNING md5(email)) SELECT 1 FROM g")).toEqual(["email"]);
+  expect(computed("SELECT u FROM users u")).toEqual([]);
+  expect(computed("SELECT (u).email, email::text, (SELECT email) FROM users u")).toContain("*");
+});

@@ -14,6 +14,7 @@ function namesIn(reading: SqlReading): number {
       s.functions.length +
       s.columns.length +
       s.conditionColumns.length +
+      s.expressionColumns.length +
       s.output.length +
       s.doubts.length;
   return names;

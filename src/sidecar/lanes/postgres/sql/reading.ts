@@ -59,6 +59,8 @@ export interface Statement {
   readonly columns: readonly string[];
   /** Columns in WHERE, ORDER BY, GROUP BY, HAVING, JOIN conditions: a masked one among them is a guessing oracle. */
   readonly conditionColumns: readonly string[];
+  /** Columns that an output at any depth (also of a subquery, of VALUES, of RETURNING) is computed from: not plain, so its origin is lost. */
+  readonly expressionColumns: readonly string[];
   readonly output: readonly OutputColumn[];
   readonly where: boolean;
   readonly limit: number | null;

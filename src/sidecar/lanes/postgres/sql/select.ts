@@ -116,6 +116,8 @@ export function resTarget(w: Walker, f: Fields, place: Place): void {
   w.found.outputs.set(f, columns);
   const alias = textOf(f["name"]);
   const column = lastField(f["val"]);
+  if ((column === null && !isStar({ ResTarget: f })) || (column !== null && ROW_FUNCTIONS.has(column)))
+    w.found.computedFrom(columns);
   if (alias !== "" && alias !== column) w.found.name(alias, columns, column !== null && !ROW_FUNCTIONS.has(column));
   else if (alias === "" && column === null) {
     const given = figuredName(f["val"]);
@@ -151,6 +153,7 @@ function values(w: Walker, rows: readonly unknown[], place: Place): void {
   if (rows.length === 0) return;
   const columns = w.found.collect(() => w.visit(rows, place));
   if (columns.size === 0) return;
+  w.found.computedFrom(columns);
   listOf(nodeOf(rows[0])?.fields["items"]).forEach((_, i) => w.found.name(`column${i + 1}`, columns, false));
 }
 
