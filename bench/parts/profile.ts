@@ -1,34 +1,34 @@
-/** Where the sidecar's time goes under the load of part `http`: sampled by perf, by function, JavaScript and kernel alike. */
-import { spawnSync } from "node:child_process";
+/**
+ * Where the sidecar's time goes under the load of part `http`, by function: Node's own sampling profiler, in a bundle that has a hook
+ * for it. `profile distinct`: each request another, so each decision is evaluated. System calls count to whoever makes them.
+ */
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { bundle } from "../bundle.ts";
-import { FLAGS, startGateway } from "../gateway.ts";
+import { startGateway } from "../gateway.ts";
 import { load, loadScript } from "../load.ts";
 import { compileBenchPolicy, HTTP_HOST, sign } from "../policy-bundle.ts";
 import { installed, pause } from "../process.ts";
-import type { Report } from "../report.ts";
+import { missing, type Report } from "../report.ts";
 import type { RoundsPlan } from "../rounds.ts";
 import { startUpstream } from "../upstream.ts";
 import { CONNECTIONS, DISTINCT, REQUEST_PATH, SAME } from "./http.ts";
 
+const SHOWN = 40;
+
 export async function profile(folder: string, plan: RoundsPlan, words: readonly string[]): Promise<Report> {
-  const [wrk, nginx, perf] = [installed("wrk"), installed("nginx"), installed("perf")];
-  if (wrk === null || nginx === null || perf === null) throw new Error("needs wrk, nginx and perf");
+  const [wrk, nginx] = [installed("wrk"), installed("nginx")];
+  if (wrk === null || nginx === null) return missing("profile", [], { wrk, nginx });
   const upstream = await startUpstream(nginx, folder);
+  const hook = path.resolve(import.meta.dirname, "../profile-hook.ts");
   const gateway = await startGateway({
     folder,
     bundles: {
-      sidecar: await bundle("cmd/sidecar.ts", folder, true, [path.resolve(import.meta.dirname, "../profile-hook.ts")]),
+      sidecar: await bundle("cmd/sidecar.ts", folder, true, [hook]),
       collector: await bundle("cmd/collector.ts", folder, false),
     },
     policy: sign(await compileBenchPolicy(upstream.port)),
     host: HTTP_HOST,
-    flags: [
-      ...FLAGS,
-      ...(words.includes("js") ? [] : ["--perf-prof"]),
-      ...words.filter((word) => word.startsWith("--")),
-    ],
   });
   try {
     const script = loadScript(folder, "load", words.includes("distinct") ? DISTINCT : SAME);
@@ -36,56 +36,48 @@ export async function profile(folder: string, plan: RoundsPlan, words: readonly 
     const run = (seconds: number): ReturnType<typeof load> =>
       load({ wrk, url, connections: CONNECTIONS, seconds, script });
     for (let done = 0; done < plan.warmOperations; ) done += (await run(2)).requests;
-    if (words.includes("js")) {
-      const under = run(plan.seconds + 2);
-      await pause(500);
-      process.kill(gateway.pid, "SIGUSR2");
-      await pause(plan.seconds * 1000);
-      process.kill(gateway.pid, "SIGUSR2");
-      await under;
-      await pause(1000);
-      return { part: "profile", ratios: {}, goals: {}, raw: {}, rows: [], notes: [] };
-    }
-    const data = path.join(folder, "perf.data");
-    const under = run(plan.seconds + 1);
-    const sampled = spawnSyncLater(perf, [
-      "record",
-      "-k",
-      "mono",
-      "-F",
-      "2999",
-      "-g",
-      "-p",
-      String(gateway.pid),
-      "-o",
-      data,
-      "--",
-      "sleep",
-      String(plan.seconds),
-    ]);
+    const under = run(plan.seconds + 2);
+    await pause(500);
+    process.kill(gateway.pid, "SIGUSR2");
+    await pause(plan.seconds * 1_000);
+    process.kill(gateway.pid, "SIGUSR2");
     await under;
-    await sampled;
-    for (const args of [["inject", "-j", "-i", data, "-o", `${data}.jit`]])
-      spawnSync(perf, args, { cwd: folder, stdio: "inherit" });
-    if (words.includes("raw")) return { part: "profile", ratios: {}, goals: {}, raw: {}, rows: [], notes: [] };
-    const report = spawnSync(
-      perf,
-      ["report", "-i", data, "--no-children", "-g", "none", "--percent-limit", "0.3", "--stdio", "--sort", "symbol"],
-      { encoding: "utf8" },
-    );
-    console.log(report.stdout);
-    console.log(readFileSync(path.join(folder, "sidecar.log"), "utf8").slice(-500));
+    await pause(1_000);
   } finally {
     await gateway.stop();
     await upstream.stop();
   }
-  return { part: "profile", ratios: {}, goals: {}, raw: {}, rows: [], notes: [] };
+  const shares = selfTimes(readFileSync(path.join(folder, "js.cpuprofile"), "utf8"));
+  for (const [name, share] of shares.slice(0, SHOWN)) console.log(`${(share * 100).toFixed(2).padStart(6)} %  ${name}`);
+  return { part: "profile", ratios: {}, goals: {}, raw: { self: Object.fromEntries(shares) }, rows: [], notes: [] };
 }
 
-async function spawnSyncLater(command: string, args: readonly string[]): Promise<void> {
-  const { spawn } = await import("node:child_process");
-  const child = spawn(command, args, { stdio: ["ignore", "ignore", "inherit"] });
-  await new Promise((resolve) => {
-    child.once("close", resolve);
-  });
+interface Profile {
+  readonly nodes: readonly {
+    readonly id: number;
+    readonly callFrame: { readonly functionName: string; readonly url: string; readonly lineNumber: number };
+  }[];
+  readonly samples: readonly number[];
+  readonly timeDeltas: readonly number[];
+}
+
+/** Function → share of all time but the idle, largest first. */
+function selfTimes(text: string): [string, number][] {
+  const { nodes, samples, timeDeltas } = JSON.parse(text) as Profile;
+  const names = new Map(
+    nodes.map(({ id, callFrame: { functionName, url, lineNumber } }) => [
+      id,
+      `${functionName === "" ? "(anonymous)" : functionName} ${path.basename(url)}:${lineNumber + 1}`,
+    ]),
+  );
+  const times = new Map<string, number>();
+  let total = 0;
+  for (const [i, id] of samples.entries()) {
+    const name = names.get(id) ?? "?";
+    if (name.startsWith("(idle)")) continue;
+    const us = timeDeltas[i] ?? 0;
+    total += us;
+    times.set(name, (times.get(name) ?? 0) + us);
+  }
+  return [...times].map(([name, us]): [string, number] => [name, us / total]).toSorted((a, b) => b[1] - a[1]);
 }
