@@ -47,3 +47,24 @@ CREATE OPERATOR public.<=> (LEFTARG = int, RIGHTARG = int, FUNCTION = add_marked
 CREATE OPERATOR public.+ (LEFTARG = int, RIGHTARG = int, FUNCTION = add_marked);
 ANALYZE;
 `;
+
+/**
+ * Objects with harmless names and teeth. Only where they are the subject: with them in the search path, an ordinary query of Rails
+ * (`typinput::varchar = 'array_in'`) writes a mark.
+ */
+export const TREACHERY = `
+CREATE VIEW treacherous_view AS SELECT do_it();
+CREATE TABLE treacherous_names (v varchar);
+INSERT INTO treacherous_names VALUES ('a');
+CREATE FUNCTION upper(varchar) RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM mark('upper'); RETURN 'x'; END $$;
+CREATE FUNCTION same(varchar, varchar) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RETURN mark('='); END $$;
+CREATE OPERATOR public.= (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = same);
+CREATE TABLE treacherous_rows (id int);
+INSERT INTO treacherous_rows VALUES (1);
+ALTER TABLE treacherous_rows ENABLE ROW LEVEL SECURITY;
+CREATE POLICY treacherous ON treacherous_rows USING (mark('policy'));
+CREATE ROLE ordinary LOGIN;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO ordinary;
+GRANT INSERT ON marks TO ordinary;
+GRANT USAGE ON SEQUENCE marks_id_seq TO ordinary;
+`;

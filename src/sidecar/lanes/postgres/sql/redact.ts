@@ -79,6 +79,11 @@ class Context {
   }
 }
 
+/** As `OperationWriter` asks for it: a text of which there are no statements was not understood. */
+export function redactStatements(text: string, statements: readonly unknown[]): string {
+  return redactSql(text, statements.length > 0);
+}
+
 /** `understood`: the reader parsed it. The result is for people and records; it is not meant to be parsed again. */
 export function redactSql(text: string, understood: boolean): string {
   const { tokens, whole } = tokensOf(text);
