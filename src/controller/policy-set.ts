@@ -35,9 +35,11 @@ export function setFor(
     if (policy.kind === "ClusterAgentPolicy") ofCluster.add(policy.name);
     if (policy.kind === "AgentPolicy" && policy.namespace !== namespace) continue;
     // Whom it selects cannot be read: it may be a denial, so everybody's set has it, and is not made anew until it is put right.
-    if (policy.malformed !== "") chosen.push(policy);
-    else if (!selects(policy.namespaceSelector, { ...labels.namespace, "kubernetes.io/metadata.name": namespace }))
+    if (policy.malformed !== "") {
+      chosen.push(policy);
       continue;
+    }
+    if (!selects(policy.namespaceSelector, { ...labels.namespace, "kubernetes.io/metadata.name": namespace })) continue;
     if (selects(policy.podSelector, labels.pod)) chosen.push(policy);
   }
   const allowed = chosen.filter((policy) => policy.kind === "ClusterAgentPolicy" || !ofCluster.has(policy.name));

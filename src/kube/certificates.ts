@@ -5,7 +5,7 @@
  * beside it, then, when that has reached everybody who asks us, the successor signs the leaf, and the old one stays in the bundle
  * until it ends.
  */
-import { X509Certificate } from "node:crypto";
+import { randomBytes, X509Certificate } from "node:crypto";
 import { crossSign, mintAuthority, mintLeaf, type Signer } from "./mint.ts";
 
 /** The Secret's members, as texts. Absent ones are "". */
@@ -106,7 +106,8 @@ function succeed(data: CertificateData, { names, nowMs }: CertificateWishes): Ce
 }
 
 function newAuthority(nowMs: number): Signer {
-  return mintAuthority(`sidegate ${new Date(nowMs).toISOString()}`, {
+  // Two authorities of one name would be taken for each other.
+  return mintAuthority(`sidegate ${randomBytes(8).toString("hex")}`, {
     fromMs: nowMs - EARLIER_MS,
     untilMs: nowMs + AUTHORITY_MS,
   });

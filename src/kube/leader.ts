@@ -4,7 +4,7 @@
  *
  * Errs towards no leader: who cannot renew steps down before another may take over.
  */
-import { setTimeout as sleep } from "node:timers/promises";
+import { setTimeout as wait } from "node:timers/promises";
 import type { Clock } from "#core/clock.ts";
 import { hasStatus, type Kube, type KubeObject, type Name } from "./port.ts";
 import { RESOURCE } from "./resources.ts";
@@ -30,6 +30,8 @@ export interface LeaderOptions {
   readonly onFault: (fault: unknown) => void;
   readonly signal: AbortSignal;
   readonly durationMs?: number;
+  /** Resolves early, or rejects, when the signal ends. */
+  readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
 const DURATION_MS = 10_000;
@@ -37,6 +39,7 @@ const DURATION_MS = 10_000;
 /** Resolves when the signal ends; the lease is then given back, so that the next one need not wait. */
 export async function electLeader(options: LeaderOptions): Promise<void> {
   const { kube, lease: at, identity, clock, lead, onFault, signal, durationMs = DURATION_MS } = options;
+  const sleep = options.sleep ?? ((ms, until) => wait(ms, undefined, { signal: until }));
   const retryMs = durationMs / 5;
   let observed = { version: "", sinceMs: 0 };
   let renewedMs = 0;
@@ -89,7 +92,7 @@ export async function electLeader(options: LeaderOptions): Promise<void> {
       if (!hasStatus(fault, 409)) onFault(fault);
       if (clock.elapsedMs() - renewedMs > durationMs - 2 * retryMs) stop();
     }
-    await sleep(retryMs, undefined, { signal }).catch(() => undefined);
+    await sleep(retryMs, signal).catch(() => undefined);
   }
   const led = leading !== null;
   stop();

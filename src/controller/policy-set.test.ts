@@ -1,0 +1,91 @@
+import { expect, test } from "vitest";
+import { observePolicy, observeTarget } from "./observed.ts";
+import { contentOf, setFor, sourcesOf, targetsFor } from "./policy-set.ts";
+import { selects } from "./selector.ts";
+
+const policy = (kind: string, namespace: string, name: string, spec: object = {}) =>
+  observePolicy({
+    kind,
+    metadata: { name, uid: `${namespace}/${name}`, generation: 1, ...(namespace === "" ? {} : { namespace }) },
+    spec: { module: `package sidegate.policy.${name}\n`, ...spec },
+  } as Parameters<typeof observePolicy>[0]);
+const names = (policies: Parameters<typeof setFor>[0], namespace: string, pod = {}, labels = {}): string[] =>
+  setFor(policies, namespace, { namespace: labels, pod }, false).policies.map(({ name }) => name);
+
+test.each([
+  ["no selector", undefined, true],
+  ["an empty one", {}, true],
+  ["equal labels", { matchLabels: { app: "a" } }, true],
+  ["another value", { matchLabels: { app: "b" } }, false],
+  ["a label of Object's own", { matchExpressions: [{ key: "constructor", operator: "Exists" as const }] }, false],
+  ["In", { matchExpressions: [{ key: "app", operator: "In" as const, values: ["x", "a"] }] }, true],
+  ["NotIn, absent", { matchExpressions: [{ key: "other", operator: "NotIn" as const, values: ["a"] }] }, true],
+  ["DoesNotExist", { matchExpressions: [{ key: "app", operator: "DoesNotExist" as const }] }, false],
+])("%s selects as Kubernetes does", (_what, selector, expected) => {
+  expect(selects(selector, { app: "a" })).toBe(expected);
+});
+
+test("a pod has the cluster's policies for its namespace and its namespace's own, and nobody else's", () => {
+  const policies = [
+    policy("ClusterAgentPolicy", "", "everywhere"),
+    policy("ClusterAgentPolicy", "", "teams", { namespaceSelector: { matchLabels: { team: "yes" } } }),
+    policy("ClusterAgentPolicy", "", "one", {
+      namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "a" } },
+    }),
+    policy("AgentPolicy", "a", "own"),
+    policy("AgentPolicy", "a", "labelled", { podSelector: { matchLabels: { app: "x" } } }),
+    policy("AgentPolicy", "b", "foreign"),
+  ];
+  expect(names(policies, "a", { app: "x" }, { team: "yes" })).toEqual([
+    "labelled",
+    "own",
+    "everywhere",
+    "one",
+    "teams",
+  ]);
+  expect(names(policies, "b")).toEqual(["foreign", "everywhere"]);
+});
+
+test("a namespace cannot take a cluster policy's name, nor lend itself the label that is its name", () => {
+  const policies = [
+    policy("AgentPolicy", "a", "deny-all", { module: "package sidegate.policy.deny_all\nallow if true\n" }),
+    policy("ClusterAgentPolicy", "", "deny-all", {
+      namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "a" } },
+    }),
+  ];
+  const set = setFor(policies, "a", { namespace: { "kubernetes.io/metadata.name": "b" }, pod: {} }, false);
+  expect(set.policies.map(({ kind }) => kind)).toEqual(["ClusterAgentPolicy"]);
+});
+
+test("a policy whose selector cannot be read is in everybody's set: it may be a denial", () => {
+  const broken = policy("ClusterAgentPolicy", "", "broken", { podSelector: { matchLabels: { app: 7 } } });
+  expect(broken.malformed).not.toBe("");
+  expect(names([broken], "a")).toEqual(["broken"]);
+});
+
+test("a set is who is in it; its content is what they say", () => {
+  const before = policy("AgentPolicy", "a", "p");
+  const after = policy("AgentPolicy", "a", "p", { module: "package sidegate.policy.p\nallow if true\n" });
+  const [one, two] = [before, after].map((p) => setFor([p], "a", { namespace: {}, pod: {} }, false));
+  expect(one?.id).toBe(two?.id);
+  const contents = [one, two].map((set) => (set === undefined ? "" : contentOf(sourcesOf(set, []))));
+  expect(contents[0]).not.toBe(contents[1]);
+});
+
+test("the cluster's targets come first: a namespace cannot replace one by its name", () => {
+  const target = (namespace: string, name: string, host: string) =>
+    observeTarget({ metadata: { namespace, name }, spec: { hosts: [host], ports: [443] } } as Parameters<
+      typeof observeTarget
+    >[0]);
+  const targets = [
+    target("team", "api", "evil.example"),
+    target("sidegate", "api", "api.example"),
+    target("team", "own", "own.example"),
+    target("other", "foreign", "foreign.example"),
+  ];
+  expect(targetsFor(targets, "sidegate", "team").map(({ spec }) => spec.hosts[0])).toEqual([
+    "api.example",
+    "own.example",
+  ]);
+  expect(targetsFor(targets, "sidegate", "").map(({ name }) => name)).toEqual(["api"]);
+});

@@ -1,0 +1,83 @@
+import { afterEach, expect, test } from "vitest";
+import { fakeKube } from "../../test/support/kube.ts";
+import { startCache } from "./cache.ts";
+import { RESOURCE } from "./resources.ts";
+
+let abort = new AbortController();
+afterEach(() => {
+  abort.abort();
+  abort = new AbortController();
+});
+
+const service = (name: string, value = "1") => ({ metadata: { namespace: "a", name, labels: { value } } });
+
+function setUp(maxEntries = 10_000) {
+  const kube = fakeKube();
+  const heard: string[] = [];
+  const faults: unknown[] = [];
+  let told = (): void => undefined;
+  const start = () =>
+    startCache<string>({
+      kube,
+      resource: RESOURCE.service,
+      project: ({ metadata }) => metadata.labels?.["value"] ?? null,
+      onChange: (key, value) => {
+        heard.push(`${key}=${value ?? "gone"}`);
+        told();
+      },
+      onFault: (fault) => {
+        faults.push(fault);
+        told();
+      },
+      maxEntries,
+      signal: abort.signal,
+    });
+  const until = async (enough: () => boolean): Promise<void> => {
+    while (!enough())
+      await new Promise<void>((resolve) => {
+        told = resolve;
+      });
+  };
+  return { kube, heard, faults, start, until };
+}
+
+test("everything that is there is listed, page by page, and what happens later is heard", async () => {
+  const { kube, heard, start, until } = setUp();
+  kube.seed(
+    RESOURCE.service,
+    Array.from({ length: 1_200 }, (_, n) => service(`s${n}`)),
+  );
+  const cache = start();
+  await cache.synced;
+  expect(cache.entries.size).toBe(1_200);
+  expect(kube.calls.get("list services")).toBe(3);
+  while ((kube.calls.get("watch services") ?? 0) === 0) await Promise.resolve();
+  await kube.patch(RESOURCE.service, { namespace: "a", name: "s1" }, { metadata: { labels: { value: "2" } } });
+  await kube.remove(RESOURCE.service, { namespace: "a", name: "s2" });
+  await until(() => heard.includes("a/s2=gone"));
+  expect([cache.get("a/s1"), cache.get("a/s2")]).toEqual(["2", undefined]);
+});
+
+test("what went away while nobody watched is noticed by the next listing", async () => {
+  const { kube, heard, start, until } = setUp();
+  kube.seed(RESOURCE.service, [service("stays"), service("goes")]);
+  const cache = start();
+  await cache.synced;
+  while ((kube.calls.get("watch services") ?? 0) === 0) await Promise.resolve();
+  kube.endWatches(true);
+  await kube.remove(RESOURCE.service, { namespace: "a", name: "goes" });
+  await until(() => heard.includes("a/goes=gone"));
+  expect([...cache.entries.keys()]).toEqual(["a/stays"]);
+});
+
+test("more objects than the bound are a fault, not memory", async () => {
+  const { kube, faults, start, until } = setUp(3);
+  kube.seed(
+    RESOURCE.service,
+    Array.from({ length: 9 }, (_, n) => service(`s${n}`)),
+  );
+  const cache = start();
+  await until(() => faults.length > 0);
+  expect(cache.entries.size).toBe(3);
+  expect(String(faults[0])).toContain("more than 3 services");
+});
