@@ -1,0 +1,98 @@
+/**
+ * The query that finds what column rules mean in a database, and everything else through which the same values can be read.
+ * One statement, read-only, results in text format. Whatever it uses is named by its schema, operators too: `search_path` is the agent's.
+ */
+import type { ColumnRule } from "./rules.ts";
+
+/** Null: a rule has a name that PostgreSQL cannot have. */
+export function questionFor(rules: readonly ColumnRule[]): string | null {
+  const rows: string[] = [];
+  for (const [index, { schema, table, column }] of rules.entries()) {
+    const names = [schema, table, column].map(literal);
+    if (names.includes(null)) return null;
+    rows.push(`(${index}::pg_catalog.int4, ${names.join(", ")})`);
+  }
+  return QUESTION.replace("$WANTED$", () => rows.join(", "));
+}
+
+/** NULL matches any name. */
+function literal(name: string | null): string | null {
+  if (name === null) return "NULL::pg_catalog.text";
+  if (name.length > 63 || name.includes("\0") || name.includes("\\")) return null;
+  return `'${name.replaceAll("'", "''")}'::pg_catalog.text`;
+}
+
+/**
+ * Columns of its result:
+ *   oid, schema, relation, attribute number, attribute name, type's OID, and why it is confidential:
+ *   "0"…  the number of a rule: it is meant by it, or is the same column of a parent or child
+ *   "g"   generated from columns of a table that has a confidential one
+ *   "v"   of a view (or rule) that reads a confidential column, or whole rows of its table, at any depth
+ *   "-"   a column beside them
+ */
+const QUESTION = `WITH RECURSIVE
+wanted(rule, nsp, rel, att) AS (VALUES $WANTED$),
+rels AS (
+  SELECT c.oid, n.nspname::pg_catalog.text AS nsp, c.relname::pg_catalog.text AS rel
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+  WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}'::pg_catalog."char"[])
+    AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema,pg_toast}'::pg_catalog.text[])
+),
+atts AS (
+  SELECT a.attrelid, a.attnum::pg_catalog.int4 AS num, a.attname::pg_catalog.text AS att, a.atttypid AS typ,
+    pg_catalog.length(pg_catalog.to_jsonb(a) OPERATOR(pg_catalog.->>) 'attgenerated'::pg_catalog.text) OPERATOR(pg_catalog.>) 0 AS gen
+  FROM pg_catalog.pg_attribute a
+  WHERE a.attnum::pg_catalog.int4 OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+),
+named AS (
+  SELECT w.rule, r.oid, a.num, a.att
+  FROM wanted w
+  JOIN rels r ON (w.nsp IS NULL OR r.nsp OPERATOR(pg_catalog.=) w.nsp) AND (w.rel IS NULL OR r.rel OPERATOR(pg_catalog.=) w.rel)
+  JOIN atts a ON a.attrelid OPERATOR(pg_catalog.=) r.oid AND (w.att IS NULL OR a.att OPERATOR(pg_catalog.=) w.att)
+),
+family(root, oid) AS (
+  SELECT n.oid, n.oid FROM named n
+  UNION
+  SELECT f.root, CASE WHEN i.inhparent OPERATOR(pg_catalog.=) f.oid THEN i.inhrelid ELSE i.inhparent END
+  FROM family f JOIN pg_catalog.pg_inherits i
+    ON i.inhparent OPERATOR(pg_catalog.=) f.oid OR i.inhrelid OPERATOR(pg_catalog.=) f.oid
+),
+direct AS (
+  SELECT DISTINCT n.rule::pg_catalog.text AS why, f.oid, a.num
+  FROM named n JOIN family f ON f.root OPERATOR(pg_catalog.=) n.oid
+  JOIN atts a ON a.attrelid OPERATOR(pg_catalog.=) f.oid AND a.att OPERATOR(pg_catalog.=) n.att
+),
+confidential AS (
+  SELECT why, oid, num FROM direct
+  UNION
+  SELECT 'g', a.attrelid, a.num
+  FROM atts a WHERE a.gen AND a.attrelid IN (SELECT d.oid FROM direct d)
+),
+readers AS (
+  SELECT d.refobjid AS relid, d.refobjsubid AS num, r.ev_class AS reader,
+    pg_catalog.strpos(r.ev_action::pg_catalog.text, ':varattno 0 '::pg_catalog.text) OPERATOR(pg_catalog.>) 0
+    OR pg_catalog.strpos(r.ev_qual::pg_catalog.text, ':varattno 0 '::pg_catalog.text) OPERATOR(pg_catalog.>) 0 AS rows
+  FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite r ON r.oid OPERATOR(pg_catalog.=) d.objid
+  WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid
+    AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+    AND r.ev_class OPERATOR(pg_catalog.<>) d.refobjid
+),
+views(oid) AS (
+  SELECT x.reader FROM readers x JOIN confidential c ON c.oid OPERATOR(pg_catalog.=) x.relid
+  WHERE x.rows OR x.num OPERATOR(pg_catalog.=) c.num
+  UNION
+  SELECT x.reader FROM views v JOIN readers x ON x.relid OPERATOR(pg_catalog.=) v.oid
+  WHERE x.rows OR x.num OPERATOR(pg_catalog.>) 0
+),
+told AS (
+  SELECT c.why, c.oid, c.num FROM confidential c
+  UNION
+  SELECT 'v', v.oid, a.num FROM views v JOIN atts a ON a.attrelid OPERATOR(pg_catalog.=) v.oid
+  UNION
+  SELECT '-', a.attrelid, a.num FROM atts a
+  WHERE a.attrelid IN (SELECT c.oid FROM confidential c UNION SELECT v.oid FROM views v)
+)
+SELECT t.oid::pg_catalog.text, r.nsp, r.rel, t.num::pg_catalog.text, a.att, a.typ::pg_catalog.text, t.why::pg_catalog.text
+FROM told t
+JOIN rels r ON r.oid OPERATOR(pg_catalog.=) t.oid
+JOIN atts a ON a.attrelid OPERATOR(pg_catalog.=) t.oid AND a.num OPERATOR(pg_catalog.=) t.num`;
