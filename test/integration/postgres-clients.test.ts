@@ -1,0 +1,327 @@
+/**
+ * Drivers as people use them, unchanged, through the sidecar: psql, node-pg, psycopg (libpq 18), asyncpg; each without TLS, with
+ * `require` and with `verify-full`; upstream is entered with a credential that none of them has.
+ */
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { promisify } from "node:util";
+import { Client } from "pg";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { findProgram, requireThat, requireTool } from "../support/require.ts";
+import { type GatewayOptions, type PostgresGateway, readsOnly, startPostgresGateway } from "./postgres-gateway.ts";
+import { type PostgresServer, postgresBin, requirePostgres, startPostgres } from "./postgres-server.ts";
+
+const run = promisify(execFile);
+const PASSWORD = "the-service's-own";
+const CREDENTIAL = { name: "db-password", user: "svc", password: PASSWORD };
+const MODES = ["disable", "require", "verify-full"] as const;
+type Mode = (typeof MODES)[number];
+
+let server: PostgresServer | null = null;
+let folder = "";
+let python: string | null = null;
+const open: PostgresGateway[] = [];
+
+beforeAll(async () => {
+  const bin = postgresBin();
+  if (bin === null) return;
+  folder = mkdtempSync(path.join(tmpdir(), "sidegate-clients-"));
+  server = await startPostgres(bin, {
+    hba: [
+      "host all trusted 127.0.0.1/32 trust",
+      "host all weak 127.0.0.1/32 md5",
+      "host all clear 127.0.0.1/32 password",
+      "hostssl all all 127.0.0.1/32 scram-sha-256",
+      "host all plain 127.0.0.1/32 scram-sha-256",
+    ],
+    sql: `
+      create table t (a int, b text); insert into t values (1, 'one'), (2, 'two');
+      set password_encryption = 'md5'; create role weak login password '${PASSWORD.replace("'", "''")}';
+      set password_encryption = 'scram-sha-256';
+      create role svc login password '${PASSWORD.replace("'", "''")}';
+      create role plain login password '${PASSWORD.replace("'", "''")}';
+      create role clear login password '${PASSWORD.replace("'", "''")}';
+      create role trusted login; create role umlaut login password 'Pässwörd';
+      grant select on t to public;
+    `,
+  });
+  python = await venv();
+});
+afterEach(async () => {
+  for (const gateway of open.splice(0)) {
+    await gateway.close();
+    if (gateway.faults.length > 0) throw gateway.faults[0];
+  }
+});
+afterAll(async () => {
+  await server?.close();
+  if (folder !== "") rmSync(folder, { recursive: true, force: true });
+});
+
+/** A Python with both drivers, where pip can have them; null where not. */
+async function venv(): Promise<string | null> {
+  const base = findProgram("python3") ?? "/usr/bin/python3";
+  try {
+    await run("python3", ["-m", "venv", path.join(folder, "venv")]);
+    const own = path.join(folder, "venv/bin/python");
+    await run(own, ["-m", "pip", "install", "-q", "psycopg[binary]", "asyncpg"], { timeout: 120_000 });
+    return own;
+  } catch {
+    try {
+      await run(base, ["-c", "import psycopg, asyncpg"]);
+      return base;
+    } catch {
+      return null;
+    }
+  }
+}
+
+async function gatewayOf(over: Partial<GatewayOptions> = {}): Promise<PostgresGateway> {
+  const gateway = await startPostgresGateway({
+    upstream: server?.port ?? 0,
+    policy: readsOnly,
+    credential: CREDENTIAL,
+    ...over,
+    target: { credential: CREDENTIAL.name, upstream: { ca: server?.caPem ?? "" }, ...over.target },
+  });
+  open.push(gateway);
+  writeFileSync(path.join(folder, "ca.pem"), gateway.caPem);
+  return gateway;
+}
+
+const caFile = (): string => path.join(folder, "ca.pem");
+const conninfo = (gateway: PostgresGateway, mode: Mode, more = ""): string =>
+  `host=db.test hostaddr=127.0.0.1 port=${gateway.port} user=agent dbname=postgres password=placeholder sslmode=${mode} sslrootcert=${caFile()} ${more}`;
+
+async function psql(info: string, ...commands: string[]): Promise<{ readonly out: string; readonly error: string }> {
+  const args = ["-X", "-A", "-t", "-d", info, ...commands.flatMap((c) => ["-c", c])];
+  try {
+    const { stdout, stderr } = await run("psql", args, { env: { PATH: "/usr/bin:/bin" }, timeout: 20_000 });
+    return { out: stdout.trim(), error: stderr.trim() };
+  } catch (fault) {
+    const { stdout, stderr } = fault as { stdout: string; stderr: string };
+    return { out: stdout.trim(), error: stderr.trim() };
+  }
+}
+
+describe.each(MODES)("with sslmode %s", (mode) => {
+  test("psql enters with a credential that it does not have, and is denied a DROP", async (context) => {
+    requirePostgres(context);
+    requireTool(context, "psql");
+    const gateway = await gatewayOf();
+    const seen = await psql(
+      conninfo(gateway, mode),
+      "select current_user, (select ssl from pg_stat_ssl where pid = pg_backend_pid())",
+      "select * from t order by a",
+      "drop table t",
+      "select count(*) from t",
+    );
+    expect(seen.out).toBe("svc|t\n1|one\n2|two\n2");
+    expect(seen.error).toMatch(/^ERROR: {2}sidegate: This agent only reads\.\nDETAIL: {2}code no_writes/);
+    expect(JSON.stringify(gateway.records())).not.toContain(PASSWORD);
+  });
+
+  test("node-pg does", async (context) => {
+    requirePostgres(context);
+    const gateway = await gatewayOf();
+    const ssl =
+      mode === "disable"
+        ? false
+        : {
+            rejectUnauthorized: mode === "verify-full",
+            servername: "db.test",
+            ...(mode === "verify-full" ? { ca: gateway.caPem } : {}),
+          };
+    const client = new Client({
+      host: "127.0.0.1",
+      port: gateway.port,
+      user: "agent",
+      database: "postgres",
+      password: "placeholder",
+      ssl,
+    });
+    await client.connect();
+    expect((await client.query("select current_user")).rows).toEqual([{ current_user: "svc" }]);
+    expect((await client.query("select b from t where a = $1", [2])).rows).toEqual([{ b: "two" }]);
+    for (let i = 0; i < 3; i++)
+      expect((await client.query({ name: "named", text: "select b from t where a = $1", values: [1] })).rowCount).toBe(
+        1,
+      );
+    await expect(client.query("drop table t")).rejects.toMatchObject({
+      code: "42501",
+      hint: "Ask for a write policy.",
+    });
+    await expect(client.query("delete from t where a = $1", [1])).rejects.toMatchObject({ code: "42501" });
+    expect((await client.query("select count(*)::int as n from t")).rows).toEqual([{ n: 2 }]);
+    await client.end();
+  });
+
+  test("psycopg does", async (context) => {
+    requirePostgres(context);
+    requireThat(context, python !== null, "psycopg and asyncpg cannot be installed by pip");
+    const gateway = await gatewayOf();
+    const dsn = { conninfo: conninfo(gateway, mode) };
+    const { stdout } = await run(python ?? "", [
+      path.join(import.meta.dirname, "postgres-clients.py"),
+      "psycopg",
+      JSON.stringify(dsn),
+    ]);
+    expect(JSON.parse(stdout)).toEqual({
+      tls: mode !== "disable",
+      user: "svc",
+      rows: [
+        [1, "one"],
+        [2, "two"],
+      ],
+      parameter: "two",
+      denied: ["42501", "sidegate: This agent only reads.", "Ask for a write policy."],
+      transaction: 2,
+      pipeline: [0, 1, 2, 3, 4],
+      copy: "1\n2\n",
+    });
+  });
+
+  test("asyncpg does", async (context) => {
+    requirePostgres(context);
+    requireThat(context, python !== null, "psycopg and asyncpg cannot be installed by pip");
+    const gateway = await gatewayOf();
+    const options = {
+      host: "127.0.0.1",
+      port: gateway.port,
+      user: "agent",
+      database: "postgres",
+      password: "placeholder",
+      sslmode: mode,
+      ca: gateway.caPem,
+    };
+    const { stdout } = await run(python ?? "", [
+      path.join(import.meta.dirname, "postgres-clients.py"),
+      "asyncpg",
+      JSON.stringify(options),
+    ]);
+    expect(JSON.parse(stdout)).toEqual({
+      tls: mode !== "disable",
+      user: "svc",
+      rows: [
+        [1, "one"],
+        [2, "two"],
+      ],
+      parameter: "two",
+      denied: ["42501", "sidegate: This agent only reads.", "Ask for a write policy."],
+      deniedPrepared: ["42501"],
+      transaction: 2,
+      cursor: [1, 2],
+    });
+  });
+});
+
+describe("TLS", () => {
+  test("from the first byte, as libpq 17 and later can", async (context) => {
+    requirePostgres(context);
+    requireThat(context, python !== null, "psycopg and asyncpg cannot be installed by pip");
+    // Before TLS is answered nothing but the target says which protocol is inside, and so which kind of credential fits.
+    const gateway = await gatewayOf({ target: { protocol: "postgres" } });
+    const dsn = { conninfo: conninfo(gateway, "verify-full", "sslnegotiation=direct") };
+    const { stdout } = await run(python ?? "", [
+      path.join(import.meta.dirname, "postgres-clients.py"),
+      "psycopg",
+      JSON.stringify(dsn),
+    ]);
+    expect(JSON.parse(stdout)).toMatchObject({ tls: true, user: "svc" });
+  });
+
+  test("that the upstream cannot prove is told to the client, inside TLS", async (context) => {
+    requirePostgres(context);
+    requireTool(context, "psql");
+    const gateway = await gatewayOf({ target: { upstream: {} } });
+    for (const mode of MODES) {
+      const { error } = await psql(conninfo(gateway, mode), "select 1");
+      expect(error).toMatch(/FATAL: {2}sidegate: The upstream's certificate could not be verified/);
+    }
+  });
+});
+
+describe("an upstream that does not ask for SCRAM", () => {
+  test.each(["trusted", "weak", "clear"])("gets no credential: %s", async (user) => {
+    if (server === null) return;
+    const gateway = await gatewayOf({ credential: { ...CREDENTIAL, user } });
+    const { error } = await psql(conninfo(gateway, "disable"), "select 1");
+    expect(error).toMatch(/FATAL: {2}sidegate: The upstream did not take the credential in a way that is safe/);
+  });
+
+  test.each(["trusted", "weak", "clear", "plain"])("gets it where its target says so: %s", async (user) => {
+    if (server === null) return;
+    const gateway = await gatewayOf({ credential: { ...CREDENTIAL, user }, target: { insecureCredential: true } });
+    expect((await psql(conninfo(gateway, "disable"), "select current_user")).out).toBe(user);
+  });
+});
+
+describe("an agent's own password, where the target has no credential", () => {
+  const without = (): Promise<PostgresGateway> =>
+    startPostgresGateway({
+      upstream: server?.port ?? 0,
+      policy: readsOnly,
+      target: { upstream: { ca: server?.caPem ?? "" } },
+    }).then((gateway) => {
+      open.push(gateway);
+      writeFileSync(path.join(folder, "ca.pem"), gateway.caPem);
+      return gateway;
+    });
+  const as = (gateway: PostgresGateway, mode: Mode, user: string, password: string, more = ""): string =>
+    `host=db.test hostaddr=127.0.0.1 port=${gateway.port} user=${user} dbname=postgres password='${password.replaceAll("'", "\\'")}' sslmode=${mode} sslrootcert=${caFile()} ${more}`;
+
+  test("goes through, right or wrong", async (context) => {
+    requirePostgres(context);
+    requireTool(context, "psql");
+    const gateway = await without();
+    expect((await psql(as(gateway, "disable", "plain", PASSWORD), "select current_user")).out).toBe("plain");
+    expect((await psql(as(gateway, "disable", "plain", "wrong"), "select 1")).error).toMatch(
+      /FATAL: {2}password authentication failed/,
+    );
+    expect((await psql(as(gateway, "verify-full", "weak", PASSWORD), "select current_user")).out).toBe("weak");
+    expect(
+      (await psql(as(gateway, "verify-full", "umlaut", "Pässwörd", "channel_binding=disable"), "select current_user"))
+        .out,
+    ).toBe("umlaut");
+  });
+
+  test("cannot be bound to a certificate that is not the upstream's, and the client is told how to go on", async (context) => {
+    requirePostgres(context);
+    requireTool(context, "psql");
+    const gateway = await without();
+    expect((await psql(as(gateway, "require", "svc", PASSWORD), "select 1")).error).toMatch(
+      /HINT: {2}Set channel_binding=disable/,
+    );
+    expect(
+      (await psql(as(gateway, "require", "svc", PASSWORD, "channel_binding=disable"), "select current_user")).out,
+    ).toBe("svc");
+  });
+});
+
+describe("an agent that must be asked", () => {
+  test.each([
+    ["password", "placeholder"],
+    ["md5", "placeholder"],
+    ["scram-sha-256", "placeholder"],
+  ] as const)("by %s is let in with its placeholder only", async (method, placeholder) => {
+    if (server === null) return;
+    const gateway = await gatewayOf({ lane: { authentication: { method, placeholder } } });
+    for (const mode of MODES) {
+      expect((await psql(conninfo(gateway, mode), "select current_user")).out, mode).toBe("svc");
+      const wrong = conninfo(gateway, mode).replace("password=placeholder", "password=stolen");
+      expect((await psql(wrong, "select 1")).error, mode).toMatch(
+        /FATAL: {2}sidegate: The gateway puts the credential/,
+      );
+    }
+  });
+
+  test("is refused where a target has a credential and no policy puts it in", async (context) => {
+    requirePostgres(context);
+    requireTool(context, "psql");
+    const gateway = await startPostgresGateway({ upstream: server?.port ?? 0, target: { credential: "db-password" } });
+    open.push(gateway);
+    expect((await psql(conninfo(gateway, "disable"), "select 1")).error).toMatch(/no policy puts it in/);
+  });
+});
