@@ -78,7 +78,7 @@ let node: string | null = null;
 /** Bundles once a process. Call `removeProgram` at the end. */
 export async function makeProgram(): Promise<void> {
   if (bundled !== null) return;
-  const folder = mkdtempSync(path.join(realpathSync(tmpdir()), "sidegate-program-"));
+  const folder = mkdtempSync(path.join(realpathSync(tmpdir()), "sidegate-bypass-program-"));
   chmodSync(folder, 0o755);
   await build({
     entryPoints: {
@@ -108,7 +108,7 @@ export function removeProgram(): void {
 }
 
 export function makePlaces(who: Who): Places {
-  const base = mkdtempSync(path.join(realpathSync(tmpdir()), "sidegate-run-"));
+  const base = mkdtempSync(path.join(realpathSync(tmpdir()), "sidegate-bypass-run-"));
   chmodSync(base, 0o755);
   const uid = uidOf(who);
   const at = (name: string): string => path.join(base, name);
