@@ -144,7 +144,7 @@ export const EXPRESSIONS: Shapes = {
   CurrentOfExpr: { skip: ["cursor_name", "cursor_param", "cvarno"] },
   SetToDefault: { skip: ["location"] },
   MultiAssignRef: { walk: ["source"], skip: ["colno", "ncolumns"] },
-  MergeSupportFunc: { skip: ["location"], run: jsonWord("merge_action") },
+  MergeSupportFunc: { skip: ["msftype", "location"], run: jsonWord("merge_action") },
   SubLink: {
     own: ["operName", "testexpr", "subselect"],
     skip: ["subLinkType", "subLinkId", "location"],
