@@ -2,7 +2,7 @@
  * Writes charts/gateway/files/admission-policies.yaml: the second lock, ValidatingAdmissionPolicies that demand what injection
  * makes, in the API server itself. A test compares, so that a changed injection without a changed lock does not land.
  */
-import { writeFileSync } from "node:fs";
+import { copyFileSync, writeFileSync } from "node:fs";
 import { stringify } from "yaml";
 import { audiencePolicy, forbiddenPolicy, lockedPolicy } from "./admission/forbidden.ts";
 import { gatewayPolicy, resolversPolicy, runtimePolicy } from "./admission/gateway.ts";
@@ -10,6 +10,9 @@ import { entryPolicy, lockedEntryPolicy, namespacePolicy, tokenPolicy, updatePol
 import { manifest, type Policy } from "./admission/policy.ts";
 
 export const ADMISSION_POLICIES_FILE = "charts/gateway/files/admission-policies.yaml";
+
+/** The library's policy that opens connections to named targets: without it nothing goes (docs/adr/0001-connect-is-a-policy.md). */
+export const TARGETS_POLICY = { from: "policies/targets.rego", to: "charts/gateway/files/targets.rego" } as const;
 
 export const ADMISSION_POLICIES: readonly Policy[] = [
   gatewayPolicy(),
@@ -30,4 +33,7 @@ export function admissionPoliciesText(): string {
   return head + ADMISSION_POLICIES.map((policy) => `---\n${stringify(manifest(policy), { lineWidth: 0 })}`).join("");
 }
 
-if (import.meta.main) writeFileSync(ADMISSION_POLICIES_FILE, admissionPoliciesText());
+if (import.meta.main) {
+  writeFileSync(ADMISSION_POLICIES_FILE, admissionPoliciesText());
+  copyFileSync(TARGETS_POLICY.from, TARGETS_POLICY.to);
+}

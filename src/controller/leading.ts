@@ -39,6 +39,8 @@ const RUNTIME_EVERY_MS = 10_000;
 /** An installer writes the ConfigMap first and the objects soon after: it makes them, and owns them then. */
 const INSTALL_MS = 5_000;
 const MAX_PODS = 100_000;
+const PAGE = 500;
+const DRIFT_EVERY_MS = 20_000;
 
 /** Until the signal ends. */
 export function startLeading(options: LeadingOptions, signal: AbortSignal): void {
@@ -66,11 +68,29 @@ export function startLeading(options: LeadingOptions, signal: AbortSignal): void
     project: (pod) => driftOf(drift, pod, options),
     onChange: (key, value) => {
       if (value === undefined) drift.gone(key);
-      for (const what of ["outside", "differs"] as const) metrics.drifted.with(what).value = drift.count(what);
+      count();
     },
     onFault: (fault) => onFault("drift", fault),
     signal,
   });
+  // A namespace that opts in, or other options, concern pods that do not change themselves.
+  startRounds(
+    async () => {
+      let continues = "";
+      do {
+        const page = await kube.list(RESOURCE.pod, {}, { limit: PAGE, continues });
+        for (const pod of page.items) driftOf(drift, pod, options);
+        ({ continues } = page);
+      } while (continues !== "" && !signal.aborted);
+      count();
+    },
+    { delayMs: 0, everyMs: DRIFT_EVERY_MS },
+    signal,
+    (fault) => onFault("drift", fault),
+  );
+  function count(): void {
+    for (const what of ["outside", "differs"] as const) metrics.drifted.with(what).value = drift.count(what);
+  }
 }
 
 /** Every pod is an entry, if only as "whole": one that goes away must be forgotten. */
@@ -132,7 +152,11 @@ function startGuard(options: LeadingOptions, signal: AbortSignal): void {
       }
       return true;
     },
-    onChange: () => rounds.ask(),
+    onChange(_key, value) {
+      // Taken away on purpose, before an uninstall: what Helm deletes is not put back.
+      if (value === undefined) desired = [];
+      rounds.ask();
+    },
     onFault: (fault) => onFault("guard", fault),
     signal,
   });

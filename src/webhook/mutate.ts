@@ -2,6 +2,7 @@
 import { ANNOTATION } from "#contract/names.ts";
 import { injectPod } from "#injection/inject.ts";
 import type { InjectionOptions } from "#injection/options.ts";
+import { ownerOf } from "#injection/owner.ts";
 import { describeViolations } from "#injection/violation.ts";
 import type { Outcome } from "./outcome.ts";
 import { type AdmissionRequest, denied, misdirected, patched } from "./review.ts";
@@ -17,7 +18,8 @@ export function mutate(request: AdmissionRequest, { injection, drawUid }: Mutate
   if (request.resource.resource !== "pods" || request.subResource !== undefined || request.operation !== "CREATE")
     return { kind: "misdirected", reason: request.resource.resource, answer: misdirected(request) };
   // Never what the author wrote there. The API server says who asked.
-  const stamps = { [ANNOTATION.creator]: request.userInfo.username ?? "" };
+  const creator = request.userInfo.username ?? "";
+  const stamps = { [ANNOTATION.creator]: creator, [ANNOTATION.owner]: ownerOf(request.object, creator) };
   const result = injectPod(request.object, injection(), drawUid, stamps);
   if (result.kind === "denied") {
     const message = `sidegate cannot guard this pod:\n${describeViolations(result.violations)}`;

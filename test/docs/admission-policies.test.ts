@@ -1,10 +1,19 @@
 /** The second lock is written from what injection writes: a changed injection without a changed lock does not land. */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { ADMISSION_POLICIES, ADMISSION_POLICIES_FILE, admissionPoliciesText } from "../../tools/admission-policies.ts";
+import {
+  ADMISSION_POLICIES,
+  ADMISSION_POLICIES_FILE,
+  admissionPoliciesText,
+  TARGETS_POLICY,
+} from "../../tools/admission-policies.ts";
 
 test("the chart's admission policies are what tools/admission-policies.ts writes", () => {
   expect(readFileSync(ADMISSION_POLICIES_FILE, "utf8")).toBe(admissionPoliciesText());
+});
+
+test("the chart's targets policy is the library's", () => {
+  expect(readFileSync(TARGETS_POLICY.to, "utf8")).toBe(readFileSync(TARGETS_POLICY.from, "utf8"));
 });
 
 test("each refusal says what it is about, and each policy is bound somewhere", () => {

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { CONTAINER, PATHS, PROXY_UID, VOLUME } from "#contract/names.ts";
 import { injectPod } from "#injection/inject.ts";
 import { type InjectionOptions, readOptions } from "#injection/options.ts";
+import { POD_CONTROLLERS } from "#injection/owner.ts";
 import { findHelm, type Rendered, renderChart } from "../support/chart.ts";
 import {
   type Answer,
@@ -652,6 +653,13 @@ describe("THREATS P10: who made a pod", () => {
     expectRefused(await create("agents", pod, AUTHOR), /creator/);
     pod.metadata.annotations["sidegate.dev/creator"] = AUTHOR.user;
     expect(await create("agents", pod, AUTHOR)).toMatchObject({ status: 201 });
+    pod.metadata.annotations["sidegate.dev/owner"] = "ReplicaSet/x";
+    expectRefused(await create("agents", pod, AUTHOR), /owner counts only/);
+    const controller: As = { user: POD_CONTROLLERS[0], groups: ["system:masters", "system:authenticated"] };
+    pod.metadata.annotations["sidegate.dev/creator"] = controller.user;
+    expect(await create("agents", pod, controller)).toMatchObject({ status: 201 });
+    pod.metadata.annotations["sidegate.dev/owner"] = "ReplicaSet/of-somebody-else";
+    expectRefused(await create("agents", pod, controller), /owner counts only/);
   });
 });
 

@@ -97,11 +97,12 @@ test("asks the webhook only about those who opted in, never about itself or kube
   ]);
   for (const { webhooks, kind } of configurations)
     for (const webhook of webhooks) {
-      expect(webhook).toMatchObject({ failurePolicy: "Fail", timeoutSeconds: 5 });
+      expect(webhook.failurePolicy).toBe("Fail");
       const mutating = kind.startsWith("Mutating");
       expect(webhook.reinvocationPolicy).toBe(mutating ? "IfNeeded" : undefined);
       expect(webhook.sideEffects).toBe(mutating ? "NoneOnDryRun" : "None");
       if (webhook.rules.some(({ apiGroups }: Tree) => apiGroups.includes("sidegate.dev"))) continue;
+      expect(webhook.timeoutSeconds).toBe(5);
       const [selected, excluded] = webhook.namespaceSelector.matchExpressions;
       expect(selected.key).toBe("sidegate.dev/inject");
       expect(excluded).toMatchObject({ key: "kubernetes.io/metadata.name", operator: "NotIn" });

@@ -2,11 +2,13 @@
  * A new pod has the gateway in it, first and unchanged. What is demanded is what `src/injection` writes: the same functions make
  * the containers and volumes here, with CEL expressions where injection puts a value of the installation or of the pod.
  */
+import { NAMESPACE_LABEL } from "#contract/control-environment.ts";
 import { ANNOTATION, CONTAINER, PROXY_UID, VOLUME } from "#contract/names.ts";
 import { PROXY_ENV } from "#contract/proxy-environment.ts";
 import { gatewayVolumes, initContainer, sidecarContainer } from "#injection/gateway-containers.ts";
 import { STAMP } from "#injection/inject.ts";
 import type { InjectionOptions } from "#injection/options.ts";
+import { POD_CONTROLLERS } from "#injection/owner.ts";
 import type { Container } from "#injection/pod.ts";
 import { celLiteral, hole, quote, quotedList } from "./cel.ts";
 import { type Check, NOT_EXEMPT, type Policy, pods } from "./policy.ts";
@@ -91,7 +93,7 @@ function volumeChecks(): Check[] {
   const fromFile = gatewayVolumes(holes(true));
   return fromFile.map((volume) => {
     const found = `object.spec.?volumes.orValue([]).filter(v, v.name == ${quote(volume.name)})`;
-    const equal = `size(${found}) == 1 && ${found}[0] == ${celLiteral(volume)}`;
+    const equal = `size(${found}) == 1 && dyn(${found}[0]) == ${celLiteral(volume)}`;
     const expression =
       volume.name === VOLUME.bundle ? `${param("bundleConfigMap")} == "" ? size(${found}) == 0 : (${equal})` : equal;
     return { expression: guarded(expression), message: `spec.volumes[${volume.name}]: ${DIFFERS}` };
@@ -120,9 +122,12 @@ export function gatewayPolicy(): Policy {
       sidecar: "variables.inits[1]",
       uidText: annotation(ANNOTATION.proxyUid),
       uid: `variables.uidText.matches("^[0-9]{10}$") ? int(variables.uidText) : 0`,
-      tier: `namespaceObject.metadata.?labels[?"sidegate.dev/tier"].orValue(${param("tier")})`,
+      asked: `namespaceObject.metadata.?labels[?${quote(NAMESPACE_LABEL.tier)}].orValue("")`,
+      tier: `variables.asked in ["enforced", "locked"] ? variables.asked : ${param("tier")}`,
       scope: `${param("bundleConfigMap")} == "" ? ${param("cluster")} + "/" + request.namespace : ${param("bundleScope")}`,
       inbound: valueOf("variables.init", PROXY_ENV.inbound),
+      owners: "object.metadata.?ownerReferences.orValue([]).filter(o, o.?controller.orValue(false))",
+      owner: `request.userInfo.username in ${quotedList(POD_CONTROLLERS)} && size(variables.owners) == 1 ? variables.owners[0].kind + "/" + variables.owners[0].name : ""`,
     },
     checks: [
       { expression: "variables.present", message: MISSING },
@@ -160,6 +165,10 @@ export function gatewayPolicy(): Policy {
       {
         expression: guarded(`${annotation(ANNOTATION.creator)} == request.userInfo.username`),
         message: `metadata.annotations[${ANNOTATION.creator}]: names somebody else than who makes this pod`,
+      },
+      {
+        expression: guarded(`${annotation(ANNOTATION.owner)} == variables.owner`),
+        message: `metadata.annotations[${ANNOTATION.owner}]: an owner counts only from Kubernetes' own controllers`,
       },
       {
         expression: guarded("object.spec.?automountServiceAccountToken.orValue(true) == false"),

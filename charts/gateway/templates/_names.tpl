@@ -33,7 +33,7 @@ sidegate-collector.{{ .Release.Namespace }}.svc.{{ .Values.cluster.domain }}
 
 {{- define "sidegate.bundleUrl" -}}
 {{- if not .Values.bundle.configMap -}}
-https://sidegate-controller.{{ .Release.Namespace }}.svc.{{ .Values.cluster.domain }}:8443
+https://sidegate-controller.{{ .Release.Namespace }}.svc.{{ .Values.cluster.domain }}:8443/bundles/pod.tar.gz
 {{- end -}}
 {{- end }}
 

@@ -47,7 +47,7 @@ EOF
   images+=",{\"Config\": \"$name.json\", \"RepoTags\": [\"sidegate.local/$name:1\"], \"Layers\": [${layers:1}]}"
 }
 
-for bundle in init sidecar webhook collector sidegate; do
+for bundle in init sidecar webhook controller collector sidegate; do
   [ -e "$dist/$bundle.js" ] || { say "dist/$bundle.js is missing: make build"; exit 1; }
 done
 
@@ -58,7 +58,7 @@ mkdir -p "$work/pause" "$work/node/usr/local/bin" "$work/proxy/app" "$work/contr
 cp "$BIN/pause" "$work/pause/pause"
 cp "$node" "$work/node/usr/local/bin/node"
 cp "$dist"/{init,sidecar}.js "$work/proxy/app/"
-cp "$dist"/{webhook,collector,sidegate}.js "$work/control/app/dist/"
+cp "$dist"/{webhook,controller,collector,sidegate}.js "$work/control/app/dist/"
 cp -r "$repository/package.json" "$repository/policies" "$work/control/app/"
 if [ -e "$opa" ]; then cp "$opa" "$work/control/usr/local/bin/opa"; fi
 for l in pause node proxy control; do layer $l "$work/$l"; done

@@ -6,7 +6,9 @@
 {{- $resolvers := .Values.injection.resolvers | empty | ternary "sidegate-runtime" "sidegate-injection" }}
 {{- $all := printf "{ matchExpressions: [{ key: sidegate.dev/inject, operator: In, values: [all] }, { key: kubernetes.io/metadata.name, operator: NotIn, values: %s }] }" $excluded }}
 {{- $others := printf "{ matchExpressions: [{ key: sidegate.dev/inject, operator: NotIn, values: [all] }, { key: kubernetes.io/metadata.name, operator: NotIn, values: %s }] }" $excluded }}
-{{- $locked := printf "{ matchExpressions: [{ key: sidegate.dev/tier, operator: In, values: [locked] }, { key: kubernetes.io/metadata.name, operator: NotIn, values: %s }] }" $excluded }}
+{{- $tier := .Values.injection.tier | eq "locked" | ternary "operator: NotIn, values: [enforced]" "operator: In, values: [locked]" }}
+{{- $locked := printf "{ matchExpressions: [{ key: sidegate.dev/inject, operator: In, values: [all] }, { key: sidegate.dev/tier, %s }, { key: kubernetes.io/metadata.name, operator: NotIn, values: %s }] }" $tier $excluded }}
+{{- $lockedOthers := printf "{ matchExpressions: [{ key: sidegate.dev/inject, operator: NotIn, values: [all] }, { key: sidegate.dev/tier, %s }, { key: kubernetes.io/metadata.name, operator: NotIn, values: %s }] }" $tier $excluded }}
 {{- $anywhere := printf "{ matchExpressions: [{ key: kubernetes.io/metadata.name, operator: NotIn, values: %s }] }" $excluded }}
 {{- range $binding := list
   (dict "name" "sidegate-gateway" "policy" "sidegate-gateway" "params" "sidegate-injection" "namespaces" $all)
@@ -18,6 +20,7 @@
   (dict "name" "sidegate-forbidden" "policy" "sidegate-forbidden" "params" "sidegate-injection" "namespaces" $all)
   (dict "name" "sidegate-forbidden-pods" "policy" "sidegate-forbidden" "params" "sidegate-injection" "namespaces" $others "labelled" true)
   (dict "name" "sidegate-locked" "policy" "sidegate-locked" "namespaces" $locked)
+  (dict "name" "sidegate-locked-pods" "policy" "sidegate-locked" "namespaces" $lockedOthers "labelled" true)
   (dict "name" "sidegate-locked-entry" "policy" "sidegate-locked-entry" "namespaces" $locked)
   (dict "name" "sidegate-audience" "policy" "sidegate-audience" "namespaces" $anywhere)
   (dict "name" "sidegate-updates" "policy" "sidegate-updates" "namespaces" $anywhere)
@@ -51,5 +54,5 @@ spec:
 
 {{/* For the controller's rights: policies and bindings by name. A test compares. */}}
 {{- define "sidegate.lockNames" -}}
-[sidegate-audience, sidegate-entry, sidegate-forbidden, sidegate-forbidden-pods, sidegate-gateway, sidegate-gateway-pods, sidegate-locked, sidegate-locked-entry, sidegate-namespaces, sidegate-resolvers, sidegate-resolvers-pods, sidegate-runtime, sidegate-runtime-pods, sidegate-tokens, sidegate-updates]
+[sidegate-audience, sidegate-entry, sidegate-forbidden, sidegate-forbidden-pods, sidegate-gateway, sidegate-gateway-pods, sidegate-locked, sidegate-locked-entry, sidegate-locked-pods, sidegate-namespaces, sidegate-resolvers, sidegate-resolvers-pods, sidegate-runtime, sidegate-runtime-pods, sidegate-tokens, sidegate-updates]
 {{- end }}

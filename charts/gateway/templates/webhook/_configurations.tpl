@@ -96,4 +96,24 @@ webhooks:
     sideEffects: None
     timeoutSeconds: {{ .Values.webhook.timeoutSeconds }}
     admissionReviewVersions: [v1]
+  {{- if .Values.certificates.managed }}
+  # A wrong policy is refused with its line. The chart's own one is not asked about: it comes before anybody answers.
+  - name: policies.validate.sidegate.dev
+    clientConfig:
+      {{- include "sidegate.client" (dict "root" . "path" "/policies") | nindent 6 }}
+    rules:
+      - apiGroups: [sidegate.dev]
+        apiVersions: [v1alpha1]
+        operations: [CREATE, UPDATE]
+        resources: [agentpolicies, clusteragentpolicies, egresstargets]
+        scope: "*"
+    matchConditions:
+      - { name: not-ours, expression: "!(request.kind.kind == 'ClusterAgentPolicy' && request.name == 'targets')" }
+      - { name: not-being-deleted, expression: "!has(object.metadata.deletionTimestamp)" }
+    failurePolicy: Fail
+    matchPolicy: Equivalent
+    sideEffects: None
+    timeoutSeconds: 10
+    admissionReviewVersions: [v1]
+  {{- end }}
 {{- end }}
