@@ -2,7 +2,7 @@
  * Where `sidegate run` keeps what it keeps, by the XDG rules: the record under the state folder, one folder for each run while it
  * lasts. All of it is the user's alone (0700), and none of it is seen by the agent.
  */
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
 export interface Places {
@@ -52,17 +52,25 @@ function sweep(runs: string, memory: string | null): void {
     return;
   }
   for (const name of names) {
-    if (alive(path.join(runs, name, "pid"))) continue;
+    if (alive(path.join(runs, name))) continue;
     if (memory !== null) rmSync(path.join(memory, `sidegate-${name}`), { recursive: true, force: true });
     rmSync(path.join(runs, name), { recursive: true, force: true });
   }
 }
 
-function alive(pidFile: string): boolean {
+/** A run that has just made its folder, and not yet said who it is, is alive: two may start at the same time. */
+const NAMELESS_MS = 60_000;
+
+function alive(run: string): boolean {
   try {
-    process.kill(Number(readFileSync(pidFile, "utf8")), 0);
+    process.kill(Number(readFileSync(path.join(run, "pid"), "utf8")), 0);
     return true;
   } catch (fault) {
-    return (fault as NodeJS.ErrnoException).code === "EPERM";
+    const { code } = fault as NodeJS.ErrnoException;
+    return code === "EPERM" || (code === "ENOENT" && Date.now() - madeAtMs(run) < NAMELESS_MS);
   }
+}
+
+function madeAtMs(run: string): number {
+  return statSync(run, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }
