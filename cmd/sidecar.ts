@@ -31,6 +31,9 @@ import { hostsOf } from "#sidecar/hosts-file.ts";
 import { originalDestination } from "#sidecar/listen/original-destination.ts";
 import { countVerdicts } from "#sidecar/meters.ts";
 
+/** For the last records, once no connection is left: they are written, and shipped where the collector is there. */
+const RECORDS_MS = 7_000;
+
 const stderr = createLineWriter(2);
 const log = createLog({ write: (line) => stderr.write(line), level: "info", clock: systemClock });
 
@@ -52,7 +55,8 @@ const registry = createRegistry();
 const metrics = register(registry, SIDECAR_METRICS);
 const readiness = createReadiness();
 const drain = createDrain({
-  limitMs: config.drainMs,
+  // Behind the connections' own limit the last records are written and shipped.
+  limitMs: config.drainMs + RECORDS_MS,
   elapsedMs: () => systemClock.elapsedMs(),
   progress: (waiting) => log.info("draining", { waiting }),
 });
