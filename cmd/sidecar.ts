@@ -3,9 +3,11 @@
  */
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import path from "node:path";
 import type { CredentialSource } from "#contract/credential.ts";
 import { ADMIN_PORT, PATHS } from "#contract/names.ts";
 import type { BundleSource } from "#contract/policy-port.ts";
+import { POD_FILES } from "#contract/proxy-environment.ts";
 import { VERSION } from "#contract/version.ts";
 import { parseEndpoint } from "#core/cidr.ts";
 import { systemClock } from "#core/clock.ts";
@@ -30,6 +32,7 @@ import { fillSidecarMetrics } from "#sidecar/gauges.ts";
 import { hostsOf } from "#sidecar/hosts-file.ts";
 import { originalDestination } from "#sidecar/listen/original-destination.ts";
 import { countVerdicts } from "#sidecar/meters.ts";
+import { readPodFile } from "#sidecar/pod-files.ts";
 
 /** For the last records, once no connection is left: they are written, and shipped where the collector is there. */
 const RECORDS_MS = 7_000;
@@ -74,7 +77,8 @@ const sidecar = await startSidecar(config, {
   token: config.collector.startsWith("unix:") ? null : () => readFile(PATHS.token, "utf8"),
   hosts: config.hosts === "" ? new Map() : hostsOf(readFileSync(config.hosts, "utf8")),
   nameservers: config.resolvers.flatMap((text) => nameserver(text)),
-  labels: {},
+  labels: await podFile(POD_FILES.labels),
+  annotations: await podFile(POD_FILES.annotations),
   counted: countVerdicts(metrics),
   told: decisions === null ? null : (verdict) => decisions.write(decisionLine(verdict)),
 }).catch((error: unknown) => fail(error instanceof Error ? error.message : String(error), 70));
@@ -155,4 +159,11 @@ function credentialSource(): CredentialSource {
     },
     listen: (then) => process.on("message", then),
   });
+}
+
+/** What the kubelet wrote beside the token; nothing outside of a pod. */
+async function podFile(name: string): Promise<Readonly<Record<string, string>>> {
+  if (config.collector.startsWith("unix:")) return {};
+  const text = await readFile(path.join(path.dirname(PATHS.token), name), "utf8").catch(() => "");
+  return readPodFile(text);
 }

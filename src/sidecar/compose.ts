@@ -9,7 +9,7 @@ import path from "node:path";
 import { type AuditFigures, openAudit, parseCollector } from "#audit/open.ts";
 import type { CredentialSource } from "#contract/credential.ts";
 import { LIMITS } from "#contract/limits.ts";
-import { ADMIN_PORT, CAPTURE_PORT, DNS_PORT, SYNTHETIC } from "#contract/names.ts";
+import { ADMIN_PORT, ANNOTATION, CAPTURE_PORT, DNS_PORT, SYNTHETIC } from "#contract/names.ts";
 import type { BundleSource } from "#contract/policy-port.ts";
 import type { Workload } from "#contract/record.ts";
 import { trustPaths } from "#contract/trust-environment.ts";
@@ -58,6 +58,8 @@ export interface Surroundings {
   readonly hosts: ReadonlyMap<string, readonly string[]>;
   readonly nameservers: readonly NameServer[];
   readonly labels: Readonly<Record<string, string>>;
+  /** The pod's: stamps of our admission are among them. */
+  readonly annotations?: Readonly<Record<string, string>>;
   readonly counted: NonNullable<JudgeOptions["counted"]>;
   readonly told: ((verdict: Verdict) => void) | null;
 }
@@ -84,7 +86,7 @@ const FOLD_MS = 60_000;
 export async function startSidecar(config: SidecarConfig, outside: Surroundings): Promise<Sidecar> {
   const { clock, log } = outside;
   const wheel = createWheel();
-  const workload = workloadOf(config, outside.labels);
+  const workload = workloadOf(config, outside.labels, outside.annotations ?? {});
 
   // Evidence first: nothing is let through that cannot be recorded.
   const collector = parseCollector(config.collector, config.collectorCa);
@@ -338,15 +340,19 @@ async function listenForNames(resolver: Resolver, config: SidecarConfig): Promis
   }
 }
 
-function workloadOf(config: SidecarConfig, labels: Readonly<Record<string, string>>): Workload {
+function workloadOf(
+  config: SidecarConfig,
+  labels: Readonly<Record<string, string>>,
+  annotations: Readonly<Record<string, string>>,
+): Workload {
   return {
     cluster: config.cluster,
     namespace: config.namespace,
     pod: config.pod,
     uid: config.podUid,
     serviceAccount: config.account,
-    owner: "",
-    creator: "",
+    owner: annotations[ANNOTATION.owner] ?? "",
+    creator: annotations[ANNOTATION.creator] ?? "",
     node: config.node,
     labels,
     tier: config.tier,
