@@ -1,9 +1,11 @@
 /**
  * Remembers decisions of one bundle by the exact input text. Only made for a policy whose decision is a pure function of its
  * input and data: one that reads the time gets none. A hold may be remembered, a grant never is: it is looked up afterwards.
+ *
+ * Two generations instead of an order of use: what was not asked for during a whole generation is forgotten with it. A Map that
+ * forgets its oldest entry each time would walk over deleted ones; requests that never repeat pay for that, and hit nothing.
  */
 import type { Decision } from "#contract/decision.ts";
-import { Lru } from "#core/lru.ts";
 
 export interface CacheLimits {
   /** Entries; each keeps at most `maxInputChars` characters of key. */
@@ -21,14 +23,32 @@ export interface DecisionCache {
 }
 
 export function createDecisionCache(limits: CacheLimits = CACHE_LIMITS): DecisionCache {
-  const entries = new Lru<string, Decision>(limits.entries);
+  const half = Math.max(1, limits.entries >> 1);
+  let young = new Map<string, Decision>();
+  let old = new Map<string, Decision>();
+
+  function keep(input: string, decision: Decision): void {
+    if (young.size >= half) {
+      old = young;
+      young = new Map();
+    }
+    young.set(input, decision);
+  }
+
   return {
-    get: (input) => (input.length > limits.maxInputChars ? undefined : entries.get(input)),
-    set: (input, decision) => {
-      if (input.length <= limits.maxInputChars) entries.set(input, decision);
+    get(input) {
+      if (input.length > limits.maxInputChars) return undefined;
+      const recent = young.get(input);
+      if (recent !== undefined) return recent;
+      const known = old.get(input);
+      if (known !== undefined) keep(input, known);
+      return known;
+    },
+    set(input, decision) {
+      if (input.length <= limits.maxInputChars) keep(input, decision);
     },
     get size() {
-      return entries.size;
+      return young.size + old.size;
     },
   };
 }
