@@ -29,7 +29,7 @@ export const CAPABILITIES: readonly Capability[] = [
     understands:
       "PostgreSQL 3.0 to 3.2, TLS in-band or direct: each statement, by PostgreSQL's own parser; COPY, cursors, prepared statements",
     hold: false,
-    mask: false,
+    mask: true,
     credential: true,
   },
   {
