@@ -88,12 +88,20 @@ test("a pod that asks a third time has the first of its held requests answered",
   await waiting(2);
 });
 
-test("a pod that is no longer known is told so while it waits", async () => {
-  const held = waits("pod-1");
-  await waiting(1);
+test("a pod that is not known yet is kept waiting for a moment, and given its bundle as soon as it is known", async () => {
   offer = () => ({ kind: "none", status: 503, why: "this pod is not known here (yet)" });
+  const held = get(pod("pod-1", { prefer: "wait=30" }));
+  await waiting(1);
+  offer = null;
   server.wake(["pod-1"]);
-  expect(await held).toMatchObject({ status: 503, body: "this pod is not known here (yet)\n" });
+  expect(await held).toMatchObject({ status: 200, body: 'pod-1 "1"' });
+});
+
+test("what is refused is refused at once, also to who would wait", async () => {
+  offer = () => ({ kind: "none", status: 403, why: "the request does not come from the pod's address" });
+  expect(await get(pod("pod-1", { prefer: "wait=30" }))).toMatchObject({ status: 403 });
+  offer = () => ({ kind: "none", status: 503, why: "its policies have not been compiled" });
+  expect(await get(pod("pod-1"))).toMatchObject({ status: 503, body: "its policies have not been compiled\n" });
 });
 
 test("whoever brings no token of a pod, another path or another method gets nothing", async () => {

@@ -43,6 +43,8 @@ export interface BundleServer {
 }
 
 const MAX_WAIT_S = 120;
+/** How long a pod that nothing is known for is kept waiting before it is told why. */
+const MAX_UNKNOWN_MS = 5_000;
 const MAX_CONNECTIONS = 20_000;
 /** A sidecar has one request under way; a second may come while the first is dying. */
 const MAX_WAITING_PER_POD = 2;
@@ -90,19 +92,22 @@ export async function serveBundles(
 
   async function give(request: IncomingMessage, response: ServerResponse, uid: string, address: string): Promise<void> {
     const has = request.headers["if-none-match"] ?? "";
-    const end = performance.now() + waitSeconds(request.headers["prefer"]) * 1000;
+    const start = performance.now();
+    const waitMs = waitSeconds(request.headers["prefer"]) * 1000;
     for (;;) {
       const offer = options.offer(uid, address);
-      if (offer.kind === "none") return send(response, offer.status, `${offer.why}\n`);
-      if (offer.etag !== has) {
+      if (offer.kind === "bundle" && offer.etag !== has) {
         // Made now, so of what is known now: its own tag goes with it.
         const { etag, archive } = offer.issue();
         const type = "application/vnd.openpolicyagent.bundles";
         return send(response, 200, archive, { etag, "content-type": type });
       }
-      const left = end - performance.now();
-      if (left <= 0 || closing || response.destroyed) return send(response, 304, "", { etag: offer.etag });
-      if (!(await pause(uid, left, response))) return send(response, 304, "", { etag: offer.etag });
+      // A pod's first request may come before its address, or its set's first bundle: that is a matter of a second or two.
+      const limit = offer.kind === "bundle" ? waitMs : offer.status === 503 ? Math.min(waitMs, MAX_UNKNOWN_MS) : 0;
+      const left = limit - (performance.now() - start);
+      if (left > 0 && !closing && !response.destroyed && (await pause(uid, left, response))) continue;
+      if (offer.kind === "none") return send(response, offer.status, `${offer.why}\n`);
+      return send(response, 304, "", { etag: offer.etag });
     }
   }
 

@@ -117,7 +117,9 @@ export function createFleet(options: FleetOptions): Fleet {
       const count = counted.get(set.id);
       if (count === undefined) counted.set(set.id, { set, pods: 1 });
       else count.pods++;
-      if (assigned.get(pod.uid)?.etag !== etag) changed.push(pod.uid);
+      const before = assigned.get(pod.uid);
+      // A pod without an address is refused, so its coming is a change as well.
+      if (before?.etag !== etag || before.pod.addresses.length !== pod.addresses.length) changed.push(pod.uid);
     }
     for (const uid of assigned.keys()) if (!next.has(uid)) changed.push(uid);
     assigned = next;
