@@ -4,6 +4,7 @@
  */
 import type { Server } from "node:https";
 import fastify, { type FastifyInstance } from "fastify";
+import { REVIEW_PATH } from "#contract/control-environment.ts";
 import type { Clock } from "#core/clock.ts";
 import { CONTENT_TYPE, type Registry } from "#process/metrics.ts";
 import type { ServingCertificate } from "./certificate.ts";
@@ -63,7 +64,7 @@ export async function serveWebhook(
     ...(options.policies === undefined ? {} : { policies: options.policies }),
   };
   for (const [path, judge] of Object.entries(judges))
-    app.post(`/${path}`, async (incoming, reply) => {
+    app.post(REVIEW_PATH[path as keyof typeof REVIEW_PATH], async (incoming, reply) => {
       const start = options.clock.elapsedMs();
       const request = readReview(incoming.body);
       if (request === null)
