@@ -395,6 +395,11 @@ export class Bench {
     this.session.opened();
   }
 
+  /** What both sides got so far counts for nothing: a login, for example. */
+  forget(): void {
+    for (const leg of [this.agent, ...this.upstreams]) leg.written.length = 0;
+  }
+
   /** Gives bytes to the session as its agent's. A paused leg still hands over what was read. */
   say(bytes: Uint8Array | string): void {
     const chunk = new LentBytes(typeof bytes === "string" ? latin1(bytes) : bytes);

@@ -16,7 +16,7 @@ import {
 } from "./codec/backend.ts";
 import { isFault } from "./codec/fault.ts";
 import { readSaslInitial } from "./codec/frontend.ts";
-import { fromUtf8 } from "./codec/text.ts";
+import { fromUtf8, isOneString } from "./codec/text.ts";
 
 /**
  * trust: nothing is asked. password, md5: any answer is accepted where `placeholder` is null, else only that one. SCRAM proves the
@@ -96,7 +96,7 @@ export class AgentProof {
   #password(body: string): Proof {
     const authentication = this.#authentication;
     if (authentication.method !== "password" && authentication.method !== "md5") return REFUSED;
-    if (body.indexOf("\0") !== body.length - 1) return REFUSED;
+    if (!isOneString(body)) return REFUSED;
     if (authentication.placeholder === null) return PROVEN;
     const said = Buffer.from(body.slice(0, -1), "latin1");
     const expected = Buffer.from(

@@ -2,7 +2,7 @@
  * What a backend sends (manual: Message Formats), one small function a message, fields in the manual's order. `body`: everything
  * behind the length, latin1.
  */
-import { int32, message, readInt16, readInt32, utf8 } from "./text.ts";
+import { int32, isOneString, message, readInt16, readInt32, utf8 } from "./text.ts";
 
 /** Type bytes. */
 export const BACKEND = {
@@ -114,7 +114,7 @@ export function readyText(status: TransactionStatus): string {
 
 // CommandComplete: String
 export function readCommandTag(body: string): string | null {
-  return body.indexOf("\0") === body.length - 1 ? body.slice(0, -1) : null;
+  return isOneString(body) ? body.slice(0, -1) : null;
 }
 
 // NegotiateProtocolVersion: Int32 newest minor version (or all of the version), Int32 n, String[n]

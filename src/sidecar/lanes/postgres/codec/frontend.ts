@@ -3,7 +3,7 @@
  * `body`: everything behind the length, latin1. Names and texts are UTF-8 bytes as latin1, too.
  */
 import type { WireFault } from "./fault.ts";
-import { int16, int32, message, readInt16, readInt32 } from "./text.ts";
+import { int16, int32, isOneString, message, readInt16, readInt32 } from "./text.ts";
 
 /** Type bytes. */
 export const FRONTEND = {
@@ -29,7 +29,7 @@ export const TERMINATE = message("X", "");
 
 // Query: String
 export function readQuery(body: string): { readonly text: string } | WireFault {
-  return body.indexOf("\0") === body.length - 1 ? { text: body.slice(0, -1) } : "text";
+  return isOneString(body) ? { text: body.slice(0, -1) } : "text";
 }
 
 export function queryText(text: string): string {

@@ -44,6 +44,11 @@ export function isLexedAlike(bytes: string): boolean {
   return ASCII.test(bytes) && !bytes.includes("\\");
 }
 
+/** Whether `body` is one String of the manual: NUL at its end, and nowhere before. */
+export function isOneString(body: string): boolean {
+  return body !== "" && body.indexOf("\0") === body.length - 1;
+}
+
 export function readInt32(bytes: string, at: number): number {
   return (
     (bytes.charCodeAt(at) << 24) |
