@@ -6,6 +6,7 @@
  * is the JSON that `writeIssued` makes and `readIssued` reads. Errs towards refusing: a member that is missing, unknown or not fit
  * for its place on the wire makes the whole credential unusable.
  */
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { Secret, SHOWN } from "#core/secret.ts";
 
 export const CREDENTIAL_KINDS = [
@@ -150,6 +151,7 @@ export function checkShape(shape: CredentialShape, secret: string): void {
     case "clientCertificate":
       if (certificate?.startsWith("-----BEGIN CERTIFICATE-----") !== true) throw bad("its certificate is no PEM text");
       if (!/^-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----/.test(secret)) throw bad("its key is no PEM text");
+      if (!isPair(certificate, secret)) throw bad("its key does not belong to its certificate");
       return;
   }
 }
@@ -167,6 +169,14 @@ const FRAMING = new Set(
 function checkHttp(secret: string): void {
   if (!VALUE.test(secret) || secret.trim() !== secret) throw bad("its value cannot stand in a header field");
   if (secret.length < MIN_HTTP_SECRET) throw bad(`its value is shorter than ${MIN_HTTP_SECRET} characters`);
+}
+
+function isPair(certificate: string, key: string): boolean {
+  try {
+    return new X509Certificate(certificate).checkPrivateKey(createPrivateKey(key));
+  } catch {
+    return false;
+  }
 }
 
 function optional(value: unknown, what: string, max: number): string | null {

@@ -33,8 +33,9 @@ export function whyForbidden(
 const BY_LOGIN = new Set<CredentialKind>(["password"]);
 
 /** Null: its kind can be put into this protocol. */
-export function whyUnfit(credential: Credential, protocol: Protocol): string | null {
+export function whyUnfit(credential: Credential, protocol: Protocol, protection: Protection): string | null {
   const login = protocol === "postgres";
+  if (credential.kind === "clientCertificate" && protection !== "tls") return "a certificate is shown in TLS only";
   return BY_LOGIN.has(credential.kind) === login
     ? null
     : `a credential of kind ${credential.kind} cannot be used with ${protocol}`;

@@ -360,7 +360,7 @@ class Connection implements ConnectionJudge {
       const code = found.why === "unknown" ? "credential_unknown" : "credential_unavailable";
       return ownDecision(code, DENIALS[code], name);
     }
-    const unfit = whyUnfit(found, protocol);
+    const unfit = whyUnfit(found, protocol, protection);
     return unfit === null ? found : ownDecision("credential_forbidden", DENIALS.credential_forbidden, unfit);
   }
 

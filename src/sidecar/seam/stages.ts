@@ -135,9 +135,15 @@ export interface ConnectTo {
   readonly address: string;
   readonly port: number;
   readonly timeoutMs: number;
-  readonly tls: { readonly serverName: string; readonly ca: string | null; readonly alpn: readonly string[] } | null;
+  /** `identity`: the certificate that we show, and its key; absent: none. */
+  readonly tls: {
+    readonly serverName: string;
+    readonly ca: string | null;
+    readonly alpn: readonly string[];
+    readonly identity?: Credential | null;
+  } | null;
   /** What `startTls` verifies by, where TLS starts in-band; absent: it fails the leg. */
-  readonly inBand?: { readonly serverName: string; readonly ca: string | null };
+  readonly inBand?: { readonly serverName: string; readonly ca: string | null; readonly identity?: Credential | null };
 }
 /** An upstream leg with what the pool needs. */
 export interface Outbound extends Upstream {

@@ -2,7 +2,9 @@
  * What upstream TLS is verified by, and the sessions that make the next handshake to the same server cheap. Bounded: a policy
  * with very many private CAs costs a context again, never memory.
  */
+
 import { createSecureContext, getCACertificates, type SecureContext } from "node:tls";
+import type { Credential } from "#contract/credential.ts";
 import { Lru } from "#core/lru.ts";
 import type { Resumable } from "./handshake.ts";
 
@@ -20,11 +22,20 @@ export interface ServerKey {
   readonly address: string;
   readonly port: number;
   readonly ca: string | null;
+  /** Whom we show ourselves as: another one never resumes its sessions. */
+  readonly identity: Credential | null;
+}
+
+interface Entry {
+  readonly context: SecureContext;
+  readonly id: number;
 }
 
 export class Contexts {
   readonly #roots: Roots;
-  readonly #contexts = new Lru<string, { readonly context: SecureContext; readonly id: number }>(CONTEXTS);
+  readonly #contexts = new Lru<string, Entry>(CONTEXTS);
+  /** Those that hold a private key go when nobody has the credential any more. */
+  readonly #identities = new WeakMap<Credential, Map<string, Entry>>();
   readonly #sessions = new Lru<string, Resumable>(SESSIONS);
   #ids = 0;
 
@@ -32,9 +43,9 @@ export class Contexts {
     this.#roots = roots;
   }
 
-  /** `ca`: PEM, instead of the roots. Throws where that is no certificate (a target is checked when policy is compiled). */
-  for(ca: string | null): SecureContext {
-    return this.#entry(ca).context;
+  /** `ca`: PEM, instead of the roots. Throws where that, or the identity, is none (a target is checked when policy is compiled). */
+  for(ca: string | null, identity: Credential | null): SecureContext {
+    return this.#entry(ca, identity).context;
   }
 
   session(key: ServerKey): Resumable | undefined {
@@ -45,14 +56,19 @@ export class Contexts {
     this.#sessions.set(this.#name(key), session);
   }
 
-  #entry(ca: string | null): { readonly context: SecureContext; readonly id: number } {
-    const known = this.#contexts.get(ca ?? "");
+  #entry(ca: string | null, identity: Credential | null): Entry {
+    const known = identity === null ? this.#contexts.get(ca ?? "") : this.#identities.get(identity)?.get(ca ?? "");
     if (known !== undefined) return known;
+    const shown = identity === null ? {} : { cert: identity.certificate ?? "", key: identity.reveal() };
     const made = {
-      context: createSecureContext({ minVersion: "TLSv1.2", ca: ca ?? this.#rootPem() }),
+      context: createSecureContext({ minVersion: "TLSv1.2", ca: ca ?? this.#rootPem(), ...shown }),
       id: ++this.#ids,
     };
-    this.#contexts.set(ca ?? "", made);
+    if (identity === null) this.#contexts.set(ca ?? "", made);
+    else {
+      const own = this.#identities.get(identity) ?? new Map<string, Entry>();
+      this.#identities.set(identity, own.set(ca ?? "", made));
+    }
     return made;
   }
 
@@ -61,8 +77,8 @@ export class Contexts {
     return typeof roots === "string" ? [...new Set(getCACertificates(roots))] : [...roots];
   }
 
-  /** The context's number stands for its roots: two PEM texts never share a session. */
-  #name({ serverName, address, port, ca }: ServerKey): string {
-    return `${this.#entry(ca).id} ${port} ${address} ${serverName}`;
+  /** The context's number stands for its roots and its identity: two never share a session. */
+  #name({ serverName, address, port, ca, identity }: ServerKey): string {
+    return `${this.#entry(ca, identity).id} ${port} ${address} ${serverName}`;
   }
 }

@@ -183,10 +183,11 @@ export class OutboundLeg implements Outbound {
 
   #secure(tls: NonNullable<ConnectTo["tls"]>, timeoutMs: number, then: (tls: Tls) => void): void {
     const { contexts, wheel, bug } = this.#options;
-    const key = { serverName: tls.serverName, address: this.#to.address, port: this.#to.port, ca: tls.ca };
+    const identity = tls.identity ?? null;
+    const key = { serverName: tls.serverName, address: this.#to.address, port: this.#to.port, ca: tls.ca, identity };
     try {
       const how = {
-        context: contexts.for(tls.ca),
+        context: contexts.for(tls.ca, identity),
         serverName: tls.serverName,
         alpn: tls.alpn,
         resume: contexts.session(key),

@@ -47,6 +47,7 @@ export class Making implements LeaseOwner {
     const verifiedAs = {
       serverName: request.target.upstream?.serverName ?? request.host,
       ca: request.target.upstream?.ca ?? null,
+      ...(request.identity === null ? {} : { identity: request.identity }),
     };
     this.#wanted = wanted;
     this.lease = new Lease(wanted.events, this, null);
