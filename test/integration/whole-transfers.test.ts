@@ -139,26 +139,50 @@ function planned(i: number): Transfer {
   }
 }
 
+/** A connection that says nothing for 5 s is refused, and this process is busy: a few are opened at a time, and speak at once. */
+const DOORS = 12;
+let opening = 0;
+const outside: (() => void)[] = [];
+/** Bodies move when all connections are open: then there are really so many at once. */
+const everybody = Promise.withResolvers<void>();
+let arrived = 0;
+async function opened<T>(open: () => Promise<T>): Promise<T> {
+  if (opening >= DOORS) await new Promise<void>((resolve) => outside.push(resolve));
+  opening++;
+  try {
+    return await open();
+  } finally {
+    opening--;
+    outside.shift()?.();
+    if (++arrived === TRANSFERS) everybody.resolve();
+  }
+}
+
 /** Empty, or what was wrong. */
 async function overHttp(i: number): Promise<string> {
   const { seed, up, down, slow } = planned(i);
   const secure = i % 2 === 1;
   const host = secure ? SECURE : "api.test";
-  const socket: net.Socket = secure
-    ? await gateway.secure({ host, port: 443 })
-    : await gateway.connect({ host, port: 80, family: i % 3 === 0 ? 6 : 4 });
   const path = `/${seed}/${up}/${down}/${slow}`;
   const length = seed.endsWith("c") ? {} : { "content-length": up };
-  const request = http.request({
-    agent: new Kept(socket),
-    method: up === 0 ? "GET" : "PUT",
-    path,
-    headers: { host, ...(up === 0 ? {} : length) },
+  const { socket, request } = await opened(async () => {
+    const socket: net.Socket = secure
+      ? await gateway.secure({ host, port: 443 })
+      : await gateway.connect({ host, port: 80, family: i % 3 === 0 ? 6 : 4 });
+    const request = http.request({
+      agent: new Kept(socket),
+      method: up === 0 ? "GET" : "PUT",
+      path,
+      headers: { host, ...(up === 0 ? {} : length) },
+    });
+    request.flushHeaders();
+    return { socket, request };
   });
   const response = new Promise<http.IncomingMessage>((resolve, reject) => {
     request.once("response", resolve);
     request.once("error", reject);
   });
+  await everybody.promise;
   socket.setTimeout(STALLED_MS, () => socket.destroy(new Error("nothing moved for too long")));
   const [wrong] = await Promise.all([
     response.then((stream) => checked(stream, `down ${seed}`, down, slow === "client")),
@@ -170,7 +194,8 @@ async function overHttp(i: number): Promise<string> {
 
 async function overTcp(i: number): Promise<string> {
   const { seed, down, slow } = planned(i);
-  const socket = await gateway.connect({ host: "echo.test", port: 7 });
+  const socket = await opened(() => gateway.connect({ host: "echo.test", port: 7 }));
+  await everybody.promise;
   socket.setTimeout(STALLED_MS, () => socket.destroy(new Error("nothing moved for too long")));
   const [wrong] = await Promise.all([
     checked(socket, seed, down, slow === "client"),
