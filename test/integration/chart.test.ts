@@ -1,6 +1,7 @@
 /** The chart as it is rendered: the same bytes each time, nothing in it that only one cluster could know, secure by default. */
 import { globSync, readFileSync } from "node:fs";
 import { expect, type TestContext, test } from "vitest";
+import { parseAllDocuments } from "yaml";
 import { findHelm, type Rendered, renderChart, renderText } from "../support/chart.ts";
 import { requireThat } from "../support/require.ts";
 
@@ -125,4 +126,21 @@ test("grants no right that nobody uses: no wildcard, no secrets of other namespa
       expect(rule.apiGroups, at).not.toContain("rbac.authorization.k8s.io");
       expect(kind === "ClusterRole" && rule.resources.includes("secrets"), at).toBe(false);
     }
+});
+
+test("what the controller makes anew is Helm's to delete, so that nothing refuses anybody after an uninstall", (context) => {
+  const guarded = renderChart(helmOf(context), VALUES).find(
+    ({ metadata }) => metadata.name === "sidegate-guarded",
+  ) as Tree;
+  const manifests: Tree[] = Object.values(guarded.data as Record<string, string>).flatMap((text) =>
+    parseAllDocuments(text).flatMap((document) => (document.toJS() as Tree | null) ?? []),
+  );
+  expect(manifests.length).toBeGreaterThan(20);
+  for (const { kind, metadata } of manifests) {
+    expect(metadata.labels["app.kubernetes.io/managed-by"], `${kind} ${metadata.name}`).toBe("Helm");
+    expect(metadata.annotations, `${kind} ${metadata.name}`).toMatchObject({
+      "meta.helm.sh/release-name": "sidegate",
+      "meta.helm.sh/release-namespace": "sidegate",
+    });
+  }
 });

@@ -116,3 +116,9 @@ affinity:
       - configMap: { name: kube-root-ca.crt, items: [{ key: ca.crt, path: ca.crt }] }
       - downwardAPI: { items: [{ path: namespace, fieldRef: { fieldPath: metadata.namespace } }] }
 {{- end }}
+
+{{/* Helm deletes only what bears these. It writes them itself; what the controller makes anew has to have them too. */}}
+{{- define "sidegate.owned" -}}
+meta.helm.sh/release-name: {{ .Release.Name }}
+meta.helm.sh/release-namespace: {{ .Release.Namespace }}
+{{- end }}

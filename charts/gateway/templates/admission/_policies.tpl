@@ -1,7 +1,9 @@
 {{- /* The second lock needs no server: a dead or removed webhook means "refused", not "let through". */ -}}
 {{- define "sidegate.admissionPolicies" -}}
 {{- if .Values.secondLock.enabled }}
-{{ .Files.Get "files/admission-policies.yaml" }}
+{{- $owned := include "sidegate.owned" . | nindent 4 }}
+{{- $managed := printf "\n    app.kubernetes.io/managed-by: %s" .Release.Service }}
+{{ .Files.Get "files/admission-policies.yaml" | replace "\n  annotations:" (printf "\n  annotations:%s" $owned) | replace "\n  labels:" (printf "\n  labels:%s" $managed) }}
 {{- $excluded := include "sidegate.excluded" . }}
 {{- $resolvers := .Values.injection.resolvers | empty | ternary "sidegate-runtime" "sidegate-injection" }}
 {{- $all := printf "{ matchExpressions: [{ key: sidegate.dev/inject, operator: In, values: [all] }, { key: kubernetes.io/metadata.name, operator: NotIn, values: %s }] }" $excluded }}
@@ -35,6 +37,8 @@ metadata:
   name: {{ $binding.name }}
   labels:
     {{- include "sidegate.labels" $ | nindent 4 }}
+  annotations:
+    {{- include "sidegate.owned" $ | nindent 4 }}
 spec:
   policyName: {{ $binding.policy }}
   validationActions: [Deny]

@@ -19,6 +19,8 @@ metadata:
   name: sidegate
   labels:
     {{- include "sidegate.labels" . | nindent 4 }}
+  annotations:
+    {{- include "sidegate.owned" . | nindent 4 }}
 webhooks:
   - name: namespaces.inject.sidegate.dev
     clientConfig:
@@ -62,6 +64,8 @@ metadata:
   name: sidegate
   labels:
     {{- include "sidegate.labels" . | nindent 4 }}
+  annotations:
+    {{- include "sidegate.owned" . | nindent 4 }}
 webhooks:
   - name: namespaces.validate.sidegate.dev
     clientConfig:
