@@ -3,10 +3,10 @@
 SHELL := /bin/bash
 NODE := node_modules/.bin/node --disable-warning=ExperimentalWarning
 
-.PHONY: help setup demo test check build pack bench smoke-node clean
+.PHONY: help setup demo test check build pack bench smoke-node e2e clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what demo and test need (packages, Node 26, opa)
 	@tools/setup
@@ -14,6 +14,7 @@ setup: ## install what demo and test need (packages, Node 26, opa)
 demo: setup ## an unchanged agent under Sidegate: allowed, denied, on record (ends with `demo: ok`)
 	@$(NODE) examples/demo/demo.ts
 
+test: export SIDEGATE_SETUP=test
 test: setup build ## every test that this machine can run; lists what it skipped and why
 	@$(NODE) tools/test.ts
 
@@ -31,6 +32,9 @@ bench: build ## compare with HAProxy and OPA: make bench PART=http|bulk|policy|f
 
 smoke-node: build ## a patched pod on a real one-node cluster built from Go modules (root)
 	@test/e2e/smoke-node.sh
+
+e2e: build ## helm install on a real one-node cluster, agents injected and judged (root)
+	@test/e2e/e2e.sh
 
 clean: ## remove what was built here
 	rm -rf dist
