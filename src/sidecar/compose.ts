@@ -16,6 +16,7 @@ import { trustPaths } from "#contract/trust-environment.ts";
 import { type Cidr, parseAddress, parseCidr } from "#core/cidr.ts";
 import type { Clock } from "#core/clock.ts";
 import { createWheel } from "#core/wheel.ts";
+import { createTokens } from "#mask/tokens.ts";
 import { type RunningHolder, startPolicyHolder } from "#policy/holder.ts";
 import { createFolderState } from "#policy/state-folder.ts";
 import type { Log } from "#process/log.ts";
@@ -31,6 +32,10 @@ import { createDetector } from "./detect/detector.ts";
 import { createJudges, type JudgeOptions, type Run, type Verdict } from "./judge/judge.ts";
 import { createHttpLane, isHttp, refusePlainHttp } from "./lanes/http/lane.ts";
 import { createOpaqueLane } from "./lanes/opaque/lane.ts";
+import { createPostgresLane } from "./lanes/postgres/lane.ts";
+import { createRowMasker } from "./lanes/postgres/mask/masker.ts";
+import { readParserFile } from "./lanes/postgres/sql/parser-file.ts";
+import { createSqlReader } from "./lanes/postgres/sql/reader.ts";
 import { type Capture, type Listener, startCapture } from "./listen/capture.ts";
 import type { OriginalDestination } from "./listen/original-destination.ts";
 import { recordLookups } from "./lookups.ts";
@@ -40,6 +45,7 @@ import type { SocketAddress } from "./seam/stages.ts";
 import { loadAuthority } from "./tls/authority.ts";
 import { createLeafSource } from "./tls/leaf-source.ts";
 import { systemRoots, writeTrustFiles } from "./tls/trust.ts";
+import { loadTokenKey } from "./token-key.ts";
 import { createTransport } from "./transport/transport.ts";
 import type { NameServer } from "./upstream/dns-exchange.ts";
 import { createStubResolver } from "./upstream/resolve.ts";
@@ -208,7 +214,15 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
     tcp: createOpaqueLane("tcp", clock),
     tls: createOpaqueLane("tls", clock),
   };
-  const lanes = [createHttpLane()];
+  // PostgreSQL's parser is read from its file with the first statement.
+  const lanes = [
+    createHttpLane(),
+    createPostgresLane({
+      reader: createSqlReader({ parserFile: readParserFile }),
+      masker: createRowMasker({ tokens: createTokens(loadTokenKey(config.state)), clock }),
+      clock,
+    }),
+  ];
   const meters = meterConnections(outside.metrics);
   const connections = createConnections({
     upstreams,
