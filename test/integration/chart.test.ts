@@ -133,7 +133,7 @@ test("what the controller makes anew is Helm's to delete, so that nothing refuse
     ({ metadata }) => metadata.name === "sidegate-guarded",
   ) as Tree;
   const manifests: Tree[] = Object.values(guarded.data as Record<string, string>).flatMap((text) =>
-    parseAllDocuments(text).flatMap((document) => (document.toJS() as Tree | null) ?? []),
+    parseAllDocuments(text).flatMap((document) => document.toJS() ?? []),
   );
   expect(manifests.length).toBeGreaterThan(20);
   for (const { kind, metadata } of manifests) {
