@@ -80,3 +80,21 @@ test("mode, a Service's addresses and the resolvers are put in when it is given"
     },
   });
 });
+
+test("a policy that is put back is newer than what another replica issued in between", () => {
+  let now = 1_000_000;
+  const options = { cluster: "c", key: () => signing, clock: { wallMs: () => now, elapsedMs: () => now } };
+  const [one, other] = [createIssuer(options), createIssuer(options)];
+  const sequenceOf = (archive: Uint8Array): number => {
+    const opened = openBundle(archive, { keys: [trusted], scope: "c/team" }, null, now);
+    return opened.kind === "open" ? opened.claims.sequence : 0;
+  };
+  const before = sequenceOf(one.issue("team", bundle("s"), around).archive);
+  now += 2_000;
+  const between = sequenceOf(other.issue("team", bundle("s", "2"), around).archive);
+  now += 2_000;
+  const back = sequenceOf(one.issue("team", bundle("s"), around).archive);
+  expect(before).toBeGreaterThan(0);
+  expect(between).toBeGreaterThan(before);
+  expect(back).toBeGreaterThan(between);
+});

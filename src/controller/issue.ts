@@ -3,8 +3,8 @@
  * resolvers), signed for the namespace.
  *
  * A sidecar takes only a higher sequence, also when its pod changes to another set; so in one namespace each newly given archive has
- * a higher one than all given before, and one is given again only while it is the namespace's newest. Sequences are wall milliseconds,
- * so that replicas agree as far as their clocks do.
+ * a higher one than all given before, and one is given again only while it is the namespace's newest, for a second. Sequences are wall
+ * milliseconds, so that replicas agree as far as their clocks do.
  */
 import { createHash } from "node:crypto";
 import { bundleScope } from "#contract/control-environment.ts";
@@ -45,7 +45,11 @@ export interface IssuerOptions {
 const KEPT = 128;
 /** A bundle may be taken for so long; running sidecars keep theirs. */
 const LIFE_MS = 30 * 86_400_000;
-const REUSE_MS = 86_400_000;
+/**
+ * One archive for the pods that ask at about the same time. No longer: another replica may have issued a later one meanwhile, and a
+ * policy that is put back would then come with a sequence that running sidecars refuse.
+ */
+const REUSE_MS = 1_000;
 
 export function createIssuer({ cluster, key, clock }: IssuerOptions): Issuer {
   const kept = new Lru<string, Issued & { readonly sequence: number }>(KEPT);
