@@ -9,6 +9,7 @@ import { type CredentialReply, isCredentialRequest } from "#contract/credential-
 import { assertNever } from "#core/assert-never.ts";
 import { Secret, SHOWN } from "#core/secret.ts";
 import { formatProblem, type Problem } from "#policy/compile/problem.ts";
+import { fetchToken } from "./client-credentials.ts";
 import { type CredentialEntry, readCredentialFile } from "./credential-file.ts";
 import { filePath, type OriginSurroundings, readSecret } from "./secret-origin.ts";
 
@@ -37,6 +38,9 @@ export const CREDENTIALS_FILE = "credentials.yaml";
 
 /** A static secret is looked at again after so long; a file that changed is told of at once. */
 const REFRESH_MS = 300_000;
+/** A token is asked for again when so much of its time is over. */
+const REFRESH_AT = 0.8;
+const MIN_REFRESH_MS = 1_000;
 /** Shorter ones are not looked for in other variables: they would be found everywhere. */
 const MIN_FOUND = 8;
 
@@ -167,8 +171,29 @@ class Opened implements LocalCredentials {
     if (entry === undefined) throw new CredentialFault("unknown", `no credential ${name} is configured`);
     const text = await readSecret(entry.from, this.#around);
     const shape = shapeOf(entry, this.#around);
-    checkShape(shape, text);
-    return writeIssued({ ...shape, secret: new Secret(text), expiresInMs: null, refreshInMs: REFRESH_MS });
+    const lasting = { expiresInMs: null, refreshInMs: REFRESH_MS };
+    const issued = entry.kind === "oauth2ClientCredentials" ? await this.#token(entry, text) : { text, ...lasting };
+    checkShape(shape, issued.text);
+    const { expiresInMs, refreshInMs } = issued;
+    return writeIssued({ ...shape, secret: new Secret(issued.text), expiresInMs, refreshInMs });
+  }
+
+  async #token(
+    entry: Extract<CredentialEntry, { readonly kind: "oauth2ClientCredentials" }>,
+    clientSecret: string,
+  ): Promise<{ readonly text: string; readonly expiresInMs: number | null; readonly refreshInMs: number }> {
+    const { tokenUrl, clientId, scope, audience, auth, ca } = entry;
+    const { value, expiresInMs } = await fetchToken({
+      tokenUrl,
+      clientId,
+      clientSecret,
+      scope: scope ?? null,
+      audience: audience ?? null,
+      auth: auth ?? "basic",
+      ca: ca === undefined ? null : readFileSync(filePath(ca, this.#around), "utf8"),
+    });
+    const refreshInMs = expiresInMs === null ? REFRESH_MS : Math.max(MIN_REFRESH_MS, expiresInMs * REFRESH_AT);
+    return { text: value, expiresInMs, refreshInMs };
   }
 }
 

@@ -329,3 +329,107 @@ describe("H3: an answer that shows the credential", () => {
     }
   });
 });
+
+describe("a credential that the upstream refuses", () => {
+  const NO = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nContent-Length: 2\r\n\r\nno";
+  const YES = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+  const other = madeCredential({ secret: "another-value-of-it" });
+
+  test("is renewed, and the request sent once more with the new one; the agent sees the second answer only", () => {
+    for (const cut of [NO.length, NO.length - 2, 30]) {
+      const b = bench();
+      b.say(get());
+      b.upstream.answer(NO.slice(0, cut));
+      if (cut < NO.length) b.upstream.answer(NO.slice(cut));
+      expect(b.agent.text).toBe("");
+      b.renewing[0]?.(other);
+      expect(b.upstreams).toHaveLength(2);
+      expect(b.upstreams[0]?.resetByLane).toBe(true);
+      expect(b.upstream.text).toContain("Authorization: Bearer another-value-of-it\r\n");
+      b.upstream.answer(YES);
+      expect(b.agent.text).toBe(YES);
+      expect(b.judge.finished).toMatchObject([{ outcome: { status: "200", attempts: 2 } }]);
+    }
+  });
+
+  test("is what the agent is told where there is no other, whole, also when it ends meanwhile", () => {
+    for (const [cut, ends] of [
+      [NO.length, false],
+      [NO.length - 1, false],
+      [NO.length, true],
+    ] as const) {
+      const b = bench();
+      b.say(get());
+      const upstream = b.upstream;
+      upstream.answer(NO.slice(0, cut));
+      if (ends) upstream.endSide();
+      b.renewing[0]?.(null);
+      if (cut < NO.length) upstream.answer(NO.slice(cut));
+      expect(b.agent.text).toBe(NO);
+      expect(b.upstreams).toHaveLength(1);
+      expect(b.judge.finished).toMatchObject([{ outcome: { status: "401", attempts: 1 } }]);
+    }
+  });
+
+  test("is told at once the second time: a request is never sent a third time", () => {
+    const b = bench();
+    b.say(get());
+    b.upstream.answer(NO);
+    b.renewing[0]?.(other);
+    b.upstream.answer(NO);
+    expect(b.agent.text).toBe(NO);
+    expect(b.renewing).toHaveLength(1);
+    expect(b.upstreams).toHaveLength(2);
+  });
+
+  test.each(["POST", "PUT", "PATCH", "DELETE"])(
+    "is not tried again with %s, which may have done something",
+    (method) => {
+      const b = bench();
+      b.say(`${method} /a HTTP/1.1\r\n${HOST}\r\n`);
+      b.upstream.answer(NO);
+      expect(b.agent.text).toBe(NO);
+      expect(b.renewing).toHaveLength(0);
+    },
+  );
+
+  test("nor with a body, nor where none was put in, nor for another status", () => {
+    const body = bench();
+    body.say(`GET /a HTTP/1.1\r\n${HOST}Content-Length: 1\r\n\r\nx`);
+    body.upstream.answer(NO);
+    const none = bench({ credential: null });
+    none.say(get());
+    none.upstream.answer(NO);
+    const forbidden = bench();
+    forbidden.say(get());
+    forbidden.upstream.answer(NO.replace("401", "403"));
+    for (const b of [body, none, forbidden]) {
+      expect(b.renewing).toHaveLength(0);
+      expect(b.agent.text.slice(9, 10)).toBe("4");
+    }
+  });
+
+  test("and a client that leaves meanwhile ends it, with one outcome", () => {
+    const b = bench();
+    b.say(get());
+    b.upstream.answer(NO);
+    b.session.failed("reset");
+    b.renewing[0]?.(other);
+    expect(b.upstreams).toHaveLength(1);
+    expect(b.judge.statuses).toEqual(["client-left"]);
+  });
+});
+
+test("H7: an exchange that goes on as somebody whom the policy no longer means is ended", () => {
+  const b = bench();
+  b.say(get());
+  b.upstream.answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+  b.session.revised();
+  expect(b.agent.resetByLane).toBe(false);
+  const first = b.judge.permits.at(-1);
+  // The policy in force now gives this operation none.
+  Object.assign(b.ports, { credential: (permit: unknown) => (permit === first ? b.credential : null) });
+  b.session.revised();
+  expect(b.agent.resetByLane).toBe(true);
+  expect(b.judge.open).toBe(0);
+});

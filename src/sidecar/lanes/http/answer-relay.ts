@@ -41,6 +41,8 @@ export interface RelayOwner {
   agentFull(): void;
   /** Whether the agent's connection ends behind this answer. Asked once, when its head is known. */
   closesBehind(answer: AnswerHead): boolean;
+  /** Whether this answer may not be the last word: nothing of it goes on before `goOn`. Asked once, when its head is known. */
+  reconsiders(answer: AnswerHead): boolean;
 }
 
 /** First body bytes up to here travel in one string with the head, where the head is not passed on as it came. */
@@ -61,6 +63,8 @@ export class AnswerRelay implements BodySink {
   /** The final answer's head, once it was read. */
   head: AnswerHead | null = null;
   done = false;
+  /** Its head was read, and whether it goes on is being found out. */
+  waits = false;
   /** A byte came from the upstream. */
   heard = false;
   /** A byte was given to the agent. */
@@ -86,13 +90,20 @@ export class AnswerRelay implements BodySink {
   take(chunk: Chunk): number | Fault {
     this.heard = true;
     let at = 0;
-    while (at < chunk.length && !this.done) {
+    while (at < chunk.length && !this.done && !this.waits) {
       const next = this.head === null ? this.#readHead(chunk, at) : this.#readBody(chunk, at);
       if (typeof next === "string") return next;
       at = next;
     }
-    this.#writeHead();
+    if (!this.waits) this.#writeHead();
     return at;
+  }
+
+  /** This answer is the last word after all: what came of it goes on. */
+  goOn(): void {
+    this.waits = false;
+    this.done = this.#body.done;
+    this.#writeHead();
   }
 
   /** The upstream's connection ended in good order: whether that ends the answer too. */
@@ -119,9 +130,10 @@ export class AnswerRelay implements BodySink {
     if (this.#guard?.hides(head) === true) return "content_coding";
     this.head = head;
     this.#body = this.#bodyOf(head);
-    this.done = this.#body.done;
+    this.waits = this.#owner.reconsiders(head);
+    this.done = this.#body.done && !this.waits;
     this.#head = this.#shown(answerHeadText(head, this.#owner.closesBehind(head)));
-    if (this.#guard !== null && this.#guard.stream !== null && !this.done)
+    if (this.#guard !== null && this.#guard.stream !== null && !this.#body.done)
       this.#guarded = new GuardedBody(this.#guard, head.body === "chunked", (bytes) => {
         this.#writeHead();
         this.#tell(bytes);

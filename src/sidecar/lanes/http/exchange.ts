@@ -12,10 +12,11 @@ import type { Chunk, LegEvents, LegFault, Upstream } from "#sidecar/seam/leg.ts"
 import type { Permit } from "#sidecar/seam/verdict.ts";
 import { type AnswerReading, AnswerRelay, type RelayOwner } from "./answer-relay.ts";
 import type { AnswerHead } from "./codec/answer-head.ts";
-import type { BodyReader } from "./codec/body.ts";
+import { type BodyReader, NO_BODY } from "./codec/body.ts";
 import type { RequestHead } from "./codec/request-head.ts";
 import { AnswerGuard } from "./credentialed/answer-guard.ts";
 import { stripped, withCredential } from "./credentialed/inject.ts";
+import { KeptChunk } from "./kept-chunk.ts";
 import { type Outlet, RequestSink } from "./request-sink.ts";
 import { codeOfFault } from "./upstream-fault.ts";
 
@@ -45,16 +46,29 @@ export interface Permitted {
   readonly permit: Permit<"ask">;
 }
 
+/** As much as a leg reads at once, and then some. */
+const LATER_BYTES = 1_048_576;
 const RETRIED = new Set(["GET", "HEAD", "OPTIONS"]);
+
+/** What an upstream said and did while another credential was asked for. */
+interface Later {
+  readonly bytes: Uint8Array;
+  readonly ended: boolean;
+  readonly fault: LegFault | null;
+}
 
 export class Exchange implements LegEvents, Outlet, RelayOwner {
   readonly #owner: Owner;
   readonly #request: RequestHead;
-  readonly #text: string;
   readonly #body: BodyReader;
-  readonly #answer: AnswerRelay;
+  /** The head as it would be passed on without a credential. */
+  readonly #plain: string;
+  #text: string;
+  #answer: AnswerRelay;
   /** What comes back from a target with a credential of ours goes through it. */
-  readonly #guard: AnswerGuard | null;
+  #guard: AnswerGuard | null;
+  /** The answer that came while another credential is asked for: what of it lies behind its head, and how its leg went on. */
+  #later: Later | null = null;
   #sink: RequestSink | null = null;
   #upstream: Upstream | null = null;
   #upstreamPaused = false;
@@ -72,15 +86,22 @@ export class Exchange implements LegEvents, Outlet, RelayOwner {
   constructor(owner: Owner, { head, text, body, permit }: Permitted) {
     this.#owner = owner;
     this.#request = head;
-    const { ports } = owner;
-    const credential = ports.credential(permit);
-    const cleaned = permit.strip ? stripped(text) : text;
-    this.#text = credential === null ? cleaned : withCredential(cleaned, credential);
-    this.#guard = ports.peer.target.credential === undefined ? null : new AnswerGuard(credential);
     this.#body = body;
+    this.#plain = permit.strip ? stripped(text) : text;
     this.permit = permit;
-    this.#answer = new AnswerRelay(owner.answers, head, ports.agent, this, this.#guard);
+    this.#text = "";
+    this.#guard = null;
+    this.#answer = this.#prepare();
     this.closing = head.block.close || head.minor === 0;
+  }
+
+  /** Head and guard with the credential that the permit has now, and a relay for the answer to it. */
+  #prepare(): AnswerRelay {
+    const { ports, answers } = this.#owner;
+    const credential = ports.credential(this.permit);
+    this.#text = credential === null ? this.#plain : withCredential(this.#plain, credential);
+    this.#guard = ports.peer.target.credential === undefined ? null : new AnswerGuard(credential);
+    return new AnswerRelay(answers, this.#request, ports.agent, this, this.#guard);
   }
 
   get requestDone(): boolean {
@@ -141,9 +162,13 @@ export class Exchange implements LegEvents, Outlet, RelayOwner {
 
   /** Another permit for the same operation, on the policy now in force. */
   permittedAnew(permit: Permit<"ask">): void {
+    const { ports } = this.#owner;
     const before = this.permit;
+    const other = ports.credential(before)?.name !== ports.credential(permit)?.name;
     this.permit = permit;
-    this.#owner.ports.judge.finish(before, { status: "rejudged", masked: 0, attempts: this.#attempts });
+    ports.judge.finish(before, { status: "rejudged", masked: 0, attempts: this.#attempts });
+    // It goes on as somebody whom the policy no longer means (THREATS H7).
+    if (other) this.#fail("revoked", "", false);
   }
 
   agentDrained(): void {
@@ -161,6 +186,7 @@ export class Exchange implements LegEvents, Outlet, RelayOwner {
   data(chunk: Chunk): void {
     if (this.#over) return;
     this.#owner.progress();
+    if (this.#later !== null) return this.#keep(this.#later, chunk);
     const answer = this.#answer;
     // Behind a whole answer (whose request still goes on) there is nothing that could be expected.
     const end = answer.done ? 0 : answer.take(chunk);
@@ -169,6 +195,7 @@ export class Exchange implements LegEvents, Outlet, RelayOwner {
       this.#fail("upstream_malformed", end, false);
       return;
     }
+    if (answer.waits) return this.#askForAnother(chunk.slice(end, chunk.length));
     if (end < chunk.length) this.#spoiled = true;
     if (answer.done) this.#settle();
   }
@@ -179,6 +206,10 @@ export class Exchange implements LegEvents, Outlet, RelayOwner {
 
   ended(): void {
     if (this.#over) return;
+    if (this.#later !== null) {
+      this.#later = { ...this.#later, ended: true };
+      return;
+    }
     this.#upstreamEnded = true;
     this.#spoiled = true;
     if (this.#answer.endOfConnection()) this.#settle();
@@ -187,6 +218,10 @@ export class Exchange implements LegEvents, Outlet, RelayOwner {
   }
 
   failed(fault: LegFault): void {
+    if (this.#later !== null && !this.#over) {
+      this.#later = { ...this.#later, fault };
+      return;
+    }
     this.#upstreamEnded = true;
     this.#spoiled = true;
     // A dial may fail before it has returned: then `#dial` goes on from here.
@@ -237,6 +272,56 @@ export class Exchange implements LegEvents, Outlet, RelayOwner {
     this.#upstream?.reset();
     this.#dial(true);
     this.send(this.#text);
+  }
+
+  // --- a credential that the upstream refused -------------------------------------------------------------------------
+
+  /** Once, and only what is safe to repeat: nothing but the credential is another one. */
+  reconsiders({ status }: AnswerHead): boolean {
+    const { method } = this.#request;
+    return (
+      status === 401 &&
+      this.#attempts === 1 &&
+      !this.#answer.answered &&
+      this.#body === NO_BODY &&
+      RETRIED.has(method) &&
+      this.#owner.ports.credential(this.permit) !== null
+    );
+  }
+
+  #askForAnother(bytes: Uint8Array): void {
+    this.#later = { bytes, ended: false, fault: null };
+    this.#upstream?.pause();
+    this.#owner.ports.renew(this.permit, (found) => this.#renewed(found !== null));
+  }
+
+  /** A paused leg may still hand over what it had read. */
+  #keep(later: Later, chunk: Chunk): void {
+    if (later.bytes.length + chunk.length > LATER_BYTES)
+      return this.#fail("upstream_malformed", "does not pause", false);
+    const bytes = Buffer.concat([later.bytes, chunk.view(0, chunk.length)]);
+    this.#later = { ...later, bytes };
+  }
+
+  #renewed(another: boolean): void {
+    const later = this.#later;
+    this.#later = null;
+    if (this.#over || later === null) return;
+    if (another) {
+      this.#attempts = 2;
+      this.#upstream?.reset();
+      this.#answer = this.#prepare();
+      this.#dial(false);
+      this.send(this.#text);
+      return;
+    }
+    this.#answer.goOn();
+    this.#upstream?.resume();
+    if (later.bytes.length > 0) this.data(new KeptChunk(later.bytes));
+    else if (this.#answer.done) this.#settle();
+    if (this.#over) return;
+    if (later.fault !== null) this.failed(later.fault);
+    else if (later.ended) this.ended();
   }
 
   // --- RelayOwner: what its answer asks -------------------------------------------------------------------------------
