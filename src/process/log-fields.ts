@@ -55,7 +55,7 @@ function stackLine(error: Error): string {
 }
 
 /** JSON.stringify escapes control characters below 0x20 and lone surrogates; these would still steer a terminal or split a line. */
-// oxlint-disable-next-line no-control-regex, no-misleading-character-class
+// oxlint-disable-next-line no-control-regex, no-misleading-character-class -- these characters are what it looks for
 const UNSAFE = /[\u007f-\u009f\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ufeff]/g;
 
 /** A text as JSON on one line. */

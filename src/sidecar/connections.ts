@@ -100,6 +100,8 @@ class Tracked implements OpenConnection {
   #session: Session | null = null;
   #connect: Permit<"connect"> | null = null;
   #target: Target | null = null;
+  /** Targets of a bundle that came before the session: what was permitted until then is asked again when it opens. */
+  #revised: ReadonlyMap<string, string> | null = null;
   #why = "closed";
   #over = false;
 
@@ -113,6 +115,13 @@ class Tracked implements OpenConnection {
   open(lane: Lane, peer: Peer, connect: Permit<"connect">): void {
     this.#connect = connect;
     this.#target = peer.target;
+    if (this.#revised !== null) {
+      if (this.#revoked()) return;
+      if (this.#changed(this.#revised)) {
+        this.end("target-changed");
+        return;
+      }
+    }
     const session = this.#guard("open", () => lane.open(this.#ports(lane, peer, connect), null));
     if (session === null) return;
     this.#session = session;
@@ -137,22 +146,28 @@ class Tracked implements OpenConnection {
   }
 
   revised(specs: ReadonlyMap<string, string>): void {
-    if (this.#session === null) return;
-    const refusal = this.#guard("again", () => this.#judge.again());
-    if (refusal !== null) {
-      this.end("revoked");
+    if (this.#session === null) {
+      this.#revised = specs;
       return;
     }
+    if (this.#revoked()) return;
     this.#guard("revised", () => this.#session?.revised());
     // The session dials by what its target said when it began: it finishes what is under way, and the agent connects anew.
-    if (
-      this.#target === null ||
-      this.#target.name === "" ||
-      specs.get(this.#target.name) === JSON.stringify(this.#target)
-    )
-      return;
+    if (!this.#changed(specs)) return;
     this.drain();
     this.#options.wheel.after(CHANGED_MS, () => this.end("target-changed"));
+  }
+
+  /** Asks `connect` again; a refusal, or a bug while asking, has ended the connection. */
+  #revoked(): boolean {
+    const refusal = this.#guard("again", () => this.#judge.again());
+    if (refusal !== null) this.end("revoked");
+    return this.#over;
+  }
+
+  #changed(specs: ReadonlyMap<string, string>): boolean {
+    const target = this.#target;
+    return target !== null && target.name !== "" && specs.get(target.name) !== JSON.stringify(target);
   }
 
   drain(): void {

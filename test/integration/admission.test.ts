@@ -92,7 +92,7 @@ beforeAll(async () => {
 afterAll(async () => plane?.stop());
 
 // Attempts reach into pods at any depth.
-// oxlint-disable-next-line typescript/no-explicit-any
+// oxlint-disable-next-line typescript/no-explicit-any -- manifests of many kinds, reached into at any depth
 type Tree = any;
 
 function plain(): Tree {

@@ -17,7 +17,7 @@ function helmOf(context: TestContext): string {
 }
 
 // Manifests of many kinds.
-// oxlint-disable-next-line typescript/no-explicit-any
+// oxlint-disable-next-line typescript/no-explicit-any -- manifests of many kinds, reached into at any depth
 type Tree = any;
 const workloads = (chart: readonly Rendered[]): Tree[] =>
   chart.filter(({ kind }) => ["Deployment", "StatefulSet"].includes(kind)) as Tree[];

@@ -19,12 +19,12 @@ export function message(type: string, body: string): string {
 
 /** Text of ours, or of a policy, as the wire carries it: UTF-8 bytes, one character each. NUL would end a string early. */
 export function utf8(text: string): string {
-  // oxlint-disable-next-line no-control-regex
+  // oxlint-disable-next-line no-control-regex -- control characters are what it is about
   const clean = text.includes("\0") ? text.replaceAll("\0", "") : text;
   return ASCII.test(clean) ? clean : Buffer.from(clean, "utf8").toString("latin1");
 }
 
-// oxlint-disable-next-line no-control-regex
+// oxlint-disable-next-line no-control-regex -- control characters are what it is about
 const ASCII = /^[\x00-\x7f]*$/;
 
 const STRICT = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
