@@ -99,7 +99,7 @@ async function main(): Promise<void> {
       "curl -sS https://billing.test/v1/invoices/7",
       `python3 ${agents}/agent.py DELETE https://billing.test/v1/invoices/7`,
       "curl -sS -o /dev/null -w '%{http_code}\\n' https://billing.test/admin/keys",
-      "curl -sS https://elsewhere.test/ || true",
+      "curl -sS https://elsewhere.test/ 2>&1 || true",
     ].join("; "),
   ]);
   showRun(first);
@@ -112,7 +112,7 @@ async function main(): Promise<void> {
     first.out.includes("403 no_deletes - Invoices are never deleted by an agent."),
   );
   check("what no policy allows is denied", /^403$/m.test(first.out));
-  check("a name that no target lists does not resolve", /Could not resolve host: elsewhere.test/.test(first.err));
+  check("a name that no target lists does not resolve", /Could not resolve host: elsewhere.test/.test(first.out));
   check(
     "nothing that was denied reached the API",
     api.seen.length === 3 && api.seen.every((line) => line === "GET /v1/invoices/7"),
