@@ -76,6 +76,20 @@ export const CONTROLLER_METRICS = {
     labels: ["what"],
     maxSeries: 2,
   },
+  freezes: {
+    name: "sidegate_freezes",
+    type: "gauge",
+    help: "Freezes in force, by scope: pod, namespace or all.",
+    labels: ["scope"],
+    maxSeries: 3,
+  },
+  frozenPods: {
+    name: "sidegate_frozen_pods",
+    type: "gauge",
+    help: "Running pods with a gateway that are frozen.",
+    labels: [],
+    maxSeries: 1,
+  },
   certificate: {
     name: "sidegate_controller_certificate_expiry_seconds",
     type: "gauge",

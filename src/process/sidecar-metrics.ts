@@ -140,6 +140,28 @@ export const SIDECAR_METRICS = {
     labels: [],
     maxSeries: 1,
   },
+  spoolSecondsLeft: {
+    // The unit is not last, so it is not declared: the name is what runbooks know.
+    name: "sidegate_spool_seconds_left",
+    type: "gauge",
+    help: "Seconds until the spool is full at the present rate; +Inf: it does not grow.",
+    labels: [],
+    maxSeries: 1,
+  },
+  auditUnrecorded: {
+    name: "sidegate_audit_unrecorded_total",
+    type: "counter",
+    help: "Operations let through without a record, where the namespace's audit.onFull says so; each gap is counted in the record too.",
+    labels: [],
+    maxSeries: 1,
+  },
+  frozen: {
+    name: "sidegate_frozen",
+    type: "gauge",
+    help: "1 while the pod is frozen: everything is denied until somebody lifts it.",
+    labels: [],
+    maxSeries: 1,
+  },
   shipments: {
     name: "sidegate_audit_shipments_total",
     type: "counter",
