@@ -1,6 +1,6 @@
 """One driver's way through a session: rows, a parameter, a denied DROP that raises the driver's own error, and a session that goes on.
 
-Usage: postgres-clients.py psycopg|asyncpg DSN-as-JSON. Prints one JSON object.
+Usage: postgres-clients.py psycopg|asyncpg|sqlalchemy DSN-as-JSON. Prints one JSON object.
 """
 import json
 import socket
@@ -33,6 +33,43 @@ def with_psycopg():
         out["pipeline"] = [c.fetchone()[0] for c in cursors]
         with conn.cursor() as cur, cur.copy("copy (select a from t order by a) to stdout") as copy:
             out["copy"] = b"".join(bytes(b) for b in copy).decode()
+
+
+def with_sqlalchemy():
+    """The ORM on psycopg: what it asks at its first connection, a model, a server-side cursor, reflection, a pool that resets."""
+    from sqlalchemy import create_engine, inspect, text
+    from sqlalchemy.exc import ProgrammingError
+    from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Row(Base):
+        __tablename__ = "t"
+        a: Mapped[int] = mapped_column(primary_key=True)
+        b: Mapped[str]
+
+    engine = create_engine("postgresql+psycopg://", connect_args=options, pool_size=1, max_overflow=0, pool_pre_ping=True)
+    with Session(engine) as session:
+        out["tls"] = session.connection().connection.dbapi_connection.pgconn.ssl_in_use
+        out["user"] = session.scalar(text("select current_user"))
+        out["rows"] = [[row.a, row.b] for row in session.query(Row).order_by(Row.a)]
+        out["parameter"] = session.get(Row, 2).b
+        try:
+            session.execute(text("drop table t"))
+        except ProgrammingError as e:
+            out["denied"] = [e.orig.sqlstate, e.orig.diag.message_primary, e.orig.diag.message_hint]
+        session.rollback()
+        try:
+            session.add(Row(a=3, b="three"))
+            session.commit()
+        except ProgrammingError as e:
+            out["deniedInsert"] = e.orig.sqlstate
+        session.rollback()
+        streamed = session.connection(execution_options={"stream_results": True, "max_row_buffer": 1})
+        out["cursor"] = [a for (a,) in streamed.execute(text("select a from t order by a"))]
+    out["columns"] = [column["name"] for column in inspect(engine).get_columns("t")]
+    engine.dispose()
 
 
 async def with_asyncpg():
@@ -70,6 +107,8 @@ async def with_asyncpg():
 
 if driver == "psycopg":
     with_psycopg()
+elif driver == "sqlalchemy":
+    with_sqlalchemy()
 else:
     import asyncio
 

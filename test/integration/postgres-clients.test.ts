@@ -1,13 +1,18 @@
 /**
- * Drivers as people use them, unchanged, through the sidecar: psql, node-pg, psycopg (libpq 18), asyncpg; each without TLS, with
- * `require` and with `verify-full`; upstream is entered with a credential that none of them has.
+ * Drivers as people use them, unchanged, through the sidecar: psql, node-pg, psycopg (libpq 18), asyncpg, pgjdbc, and on top of them
+ * SQLAlchemy and Drizzle; each without TLS, with `require` and with `verify-full`; upstream is entered with a credential that none of
+ * them has.
  */
 import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
-import { Client } from "pg";
+import { asc, eq } from "drizzle-orm";
+import { drizzle } from "drizzle-orm/node-postgres";
+import { integer, pgTable, text } from "drizzle-orm/pg-core";
+import { Client, Pool } from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { findProgram, requireThat, requireTool } from "../support/require.ts";
 import { type GatewayOptions, type PostgresGateway, readsOnly, startPostgresGateway } from "./postgres-gateway.ts";
@@ -18,6 +23,11 @@ const PASSWORD = "the-service's-own";
 const CREDENTIAL = { name: "db-password", user: "svc", password: PASSWORD };
 const MODES = ["disable", "require", "verify-full"] as const;
 type Mode = (typeof MODES)[number];
+/** What tools/pgjdbc/ensure.sh brings. */
+const JDBC = path.join(
+  process.env["XDG_CACHE_HOME"] ?? path.join(homedir(), ".cache"),
+  "sidegate/postgresql-42.7.8.jar",
+);
 
 let server: PostgresServer | null = null;
 let folder = "";
@@ -60,17 +70,17 @@ afterAll(async () => {
   if (folder !== "") rmSync(folder, { recursive: true, force: true });
 });
 
-/** A Python with both drivers, where pip can have them; null where not. */
+/** A Python with its drivers, where pip can have them; null where not. */
 async function venv(): Promise<string | null> {
   const base = findProgram("python3") ?? "/usr/bin/python3";
   try {
     await run("python3", ["-m", "venv", path.join(folder, "venv")]);
     const own = path.join(folder, "venv/bin/python");
-    await run(own, ["-m", "pip", "install", "-q", "psycopg[binary]", "asyncpg"], { timeout: 120_000 });
+    await run(own, ["-m", "pip", "install", "-q", "psycopg[binary]", "asyncpg", "sqlalchemy"], { timeout: 120_000 });
     return own;
   } catch {
     try {
-      await run(base, ["-c", "import psycopg, asyncpg"]);
+      await run(base, ["-c", "import psycopg, asyncpg, sqlalchemy"]);
       return base;
     } catch {
       return null;
@@ -94,6 +104,19 @@ async function gatewayOf(over: Partial<GatewayOptions> = {}): Promise<PostgresGa
 const caFile = (): string => path.join(folder, "ca.pem");
 const conninfo = (gateway: PostgresGateway, mode: Mode, more = ""): string =>
   `host=db.test hostaddr=127.0.0.1 port=${gateway.port} user=agent dbname=postgres password=placeholder sslmode=${mode} sslrootcert=${caFile()} ${more}`;
+
+function nodeOptions(gateway: PostgresGateway, mode: Mode): ConstructorParameters<typeof Client>[0] & object {
+  const ssl =
+    mode === "disable"
+      ? false
+      : {
+          rejectUnauthorized: mode === "verify-full",
+          servername: "db.test",
+          ...(mode === "verify-full" ? { ca: gateway.caPem } : {}),
+        };
+  const { port } = gateway;
+  return { host: "127.0.0.1", port, user: "agent", database: "postgres", password: "placeholder", ssl };
+}
 
 async function psql(info: string, ...commands: string[]): Promise<{ readonly out: string; readonly error: string }> {
   const args = ["-X", "-A", "-t", "-d", info, ...commands.flatMap((c) => ["-c", c])];
@@ -126,22 +149,7 @@ describe.each(MODES)("with sslmode %s", (mode) => {
   test("node-pg does", async (context) => {
     requirePostgres(context);
     const gateway = await gatewayOf();
-    const ssl =
-      mode === "disable"
-        ? false
-        : {
-            rejectUnauthorized: mode === "verify-full",
-            servername: "db.test",
-            ...(mode === "verify-full" ? { ca: gateway.caPem } : {}),
-          };
-    const client = new Client({
-      host: "127.0.0.1",
-      port: gateway.port,
-      user: "agent",
-      database: "postgres",
-      password: "placeholder",
-      ssl,
-    });
+    const client = new Client(nodeOptions(gateway, mode));
     await client.connect();
     expect((await client.query("select current_user")).rows).toEqual([{ current_user: "svc" }]);
     expect((await client.query("select b from t where a = $1", [2])).rows).toEqual([{ b: "two" }]);
@@ -160,7 +168,7 @@ describe.each(MODES)("with sslmode %s", (mode) => {
 
   test("psycopg does", async (context) => {
     requirePostgres(context);
-    requireThat(context, python !== null, "psycopg and asyncpg cannot be installed by pip");
+    requireThat(context, python !== null, "psycopg, asyncpg and SQLAlchemy cannot be installed by pip");
     const gateway = await gatewayOf();
     const dsn = { conninfo: conninfo(gateway, mode) };
     const { stdout } = await run(python ?? "", [
@@ -185,7 +193,7 @@ describe.each(MODES)("with sslmode %s", (mode) => {
 
   test("asyncpg does", async (context) => {
     requirePostgres(context);
-    requireThat(context, python !== null, "psycopg and asyncpg cannot be installed by pip");
+    requireThat(context, python !== null, "psycopg, asyncpg and SQLAlchemy cannot be installed by pip");
     const gateway = await gatewayOf();
     const options = {
       host: "127.0.0.1",
@@ -215,12 +223,107 @@ describe.each(MODES)("with sslmode %s", (mode) => {
       cursor: [1, 2],
     });
   });
+
+  test("SQLAlchemy does", async (context) => {
+    requirePostgres(context);
+    requireThat(context, python !== null, "psycopg, asyncpg and SQLAlchemy cannot be installed by pip");
+    const gateway = await gatewayOf();
+    const { stdout } = await run(python ?? "", [
+      path.join(import.meta.dirname, "postgres-clients.py"),
+      "sqlalchemy",
+      JSON.stringify({
+        host: "db.test",
+        hostaddr: "127.0.0.1",
+        port: gateway.port,
+        user: "agent",
+        dbname: "postgres",
+        password: "placeholder",
+        sslmode: mode,
+        sslrootcert: caFile(),
+      }),
+    ]);
+    expect(JSON.parse(stdout)).toEqual({
+      tls: mode !== "disable",
+      user: "svc",
+      rows: [
+        [1, "one"],
+        [2, "two"],
+      ],
+      parameter: "two",
+      denied: ["42501", "sidegate: This agent only reads.", "Ask for a write policy."],
+      deniedInsert: "42501",
+      cursor: [1, 2],
+      columns: ["a", "b"],
+    });
+  });
+
+  test("Drizzle does", async (context) => {
+    requirePostgres(context);
+    const gateway = await gatewayOf();
+    const pool = new Pool({ ...nodeOptions(gateway, mode), max: 1 });
+    const t = pgTable("t", { a: integer().primaryKey(), b: text() });
+    const db = drizzle(pool, { schema: { t } });
+    try {
+      expect(await db.select().from(t).orderBy(asc(t.a))).toEqual([
+        { a: 1, b: "one" },
+        { a: 2, b: "two" },
+      ]);
+      expect(await db.query.t.findFirst({ where: eq(t.a, 2) })).toEqual({ a: 2, b: "two" });
+      const named = db.select({ b: t.b }).from(t).where(eq(t.a, 1)).prepare("by_a");
+      for (let i = 0; i < 3; i++) expect(await named.execute()).toEqual([{ b: "one" }]);
+      await expect(db.insert(t).values({ a: 3, b: "three" })).rejects.toMatchObject({
+        cause: { code: "42501", hint: "Ask for a write policy." },
+      });
+      expect(await db.transaction((tx) => tx.$count(t))).toBe(2);
+    } finally {
+      const removed = once(pool, "remove");
+      await pool.end();
+      await removed;
+    }
+  });
+
+  test("pgjdbc does", async (context) => {
+    requirePostgres(context);
+    requireTool(context, "java");
+    requireThat(context, existsSync(JDBC), "PostgreSQL's JDBC driver is not there (tools/pgjdbc/ensure.sh)");
+    const gateway = await gatewayOf();
+    const hosts = path.join(folder, "hosts");
+    writeFileSync(hosts, "127.0.0.1 db.test\n");
+    const secured = mode === "disable" ? "" : `&sslrootcert=${caFile()}`;
+    const { stdout } = await run("java", [
+      "-Xshare:auto",
+      "-XX:TieredStopAtLevel=1",
+      `-Djdk.net.hosts.file=${hosts}`,
+      "-cp",
+      JDBC,
+      path.join(import.meta.dirname, "PostgresClient.java"),
+      `jdbc:postgresql://db.test:${gateway.port}/postgres?sslmode=${mode}${secured}`,
+      "agent",
+      "placeholder",
+    ]);
+    const denied = ["42501", "sidegate: This agent only reads.", "Ask for a write policy."];
+    expect(JSON.parse(stdout)).toEqual({
+      user: "svc",
+      rows: [
+        [1, "one"],
+        [2, "two"],
+      ],
+      parameter: "two",
+      binary: "7 1.5 2020-02-29 [1, 2] 00000000-0000-0000-0000-000000000001",
+      denied,
+      deniedPrepared: denied,
+      transaction: 2,
+      cursor: [1, 2],
+      copy: "1\n2\n",
+      columns: ["a", "b"],
+    });
+  });
 });
 
 describe("TLS", () => {
   test("from the first byte, as libpq 17 and later can", async (context) => {
     requirePostgres(context);
-    requireThat(context, python !== null, "psycopg and asyncpg cannot be installed by pip");
+    requireThat(context, python !== null, "psycopg, asyncpg and SQLAlchemy cannot be installed by pip");
     // Before TLS is answered nothing but the target says which protocol is inside, and so which kind of credential fits.
     const gateway = await gatewayOf({ target: { protocol: "postgres" } });
     const dsn = { conninfo: conninfo(gateway, "verify-full", "sslnegotiation=direct") };

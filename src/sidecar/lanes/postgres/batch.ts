@@ -178,9 +178,10 @@ export class Batch {
       step.wire = describeText({ what: "S", name: prepared.upstream });
     } else {
       const portal = this.#portals.get(read.name);
-      if (portal === undefined) return this.#unknownPortal(read.name);
-      step.prepared = portal.prepared;
-      step.wire = describeText({ what: "P", name: portal.upstream });
+      const upstream = portal?.upstream ?? this.#cursor(read.name);
+      if (upstream === null) return this.#unknownPortal(read.name);
+      step.prepared = portal?.prepared ?? null;
+      step.wire = describeText({ what: "P", name: upstream });
     }
     this.#wait(step);
     return null;
@@ -197,7 +198,7 @@ export class Batch {
       if (prepared?.bySql === true) step.closesSql = read.name;
       else step.undo = this.#statements.delete(read.name);
     } else {
-      upstream = this.#portals.get(read.name)?.upstream;
+      upstream = this.#portals.get(read.name)?.upstream ?? this.#cursor(read.name) ?? undefined;
       this.#leave(read.name);
       step.undo = this.#portals.delete(read.name);
     }
@@ -353,6 +354,12 @@ export class Batch {
     // It has no record, because nothing was asked of anybody.
     this.#breakOff(serverErrorText(state, message), null);
     return null;
+  }
+
+  /** A cursor that DECLARE made is a portal, too: clients describe it by its own name before they FETCH. Null: it is not known. */
+  #cursor(name: string): string | null {
+    const text = fromUtf8(name);
+    return text !== null && this.#options.sqlNames.cursor(text) !== null ? name : null;
   }
 
   #unknownStatement(name: string): null {
