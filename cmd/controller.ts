@@ -18,6 +18,7 @@ import {
   setting,
   text,
 } from "#process/config.ts";
+import { fillControlMetrics } from "#process/control-metrics.ts";
 import { createDrain, drainOnSignals } from "#process/drain.ts";
 import { createLineWriter } from "#process/line-writer.ts";
 import { createLog } from "#process/log.ts";
@@ -57,6 +58,8 @@ const config = reading.ok ? reading.config : await fail(problemText(reading.prob
 if (config.kubeconfig === "" && config.apiHost === "")
   await fail(`${CONTROL_ENV.kubeconfig} is missing: this is no pod of a cluster.`, 78);
 
+const registry = createRegistry();
+fillControlMetrics(registry, { process: "controller", version: VERSION, startedMs: systemClock.wallMs() });
 const drain = createDrain({ limitMs: 10_000, elapsedMs: () => systemClock.elapsedMs() });
 try {
   const injection: PolledFiles<InjectionOptions> | null =
@@ -84,7 +87,7 @@ try {
     injection: () => injection?.current ?? null,
     compiler: { opa: config.opa, tmp: tmpdir() },
     clock: systemClock,
-    registry: createRegistry(),
+    registry,
     log: (event, fields) => log.info(event, fields),
     onFault: (where, fault) => log.error("fault", { where, why: faultText(fault) }),
   });

@@ -8,6 +8,7 @@ import { systemClock } from "#core/clock.ts";
 import { parseOptions } from "#injection/options-text.ts";
 import { compilePolicies } from "#policy/compile/compile.ts";
 import { absolutePath, address, integer, problemText, readConfig, setting } from "#process/config.ts";
+import { fillControlMetrics } from "#process/control-metrics.ts";
 import { createDrain, drainOnSignals } from "#process/drain.ts";
 import { createLineWriter } from "#process/line-writer.ts";
 import { createLog } from "#process/log.ts";
@@ -51,6 +52,7 @@ const config = reading.ok && nowhere.length === 0 ? reading.config : await fail(
 
 const registry = createRegistry();
 const metrics = declareWebhookMetrics(registry);
+fillControlMetrics(registry, { process: "webhook", version: VERSION, startedMs: systemClock.wallMs() });
 const faultText = (fault: unknown): string => (fault instanceof Error ? fault.message : String(fault));
 
 function taken(what: string): void {

@@ -192,6 +192,9 @@ export async function startController(options: ControllerOptions): Promise<Contr
     metrics.bundleWaiting.with().value = server?.waiting ?? 0;
     metrics.leading.with().value = leading === null ? 0 : 1;
     metrics.certificate.with().value = notAfterMs(certificates) / 1000;
+    const ends = [...known.namespaces.values()].map((one) => one.observeUntilMs).filter((ms) => ms > clock.wallMs());
+    metrics.observing.with().value = ends.length;
+    metrics.observeEnd.with().value = ends.length === 0 ? 0 : Math.min(...ends) / 1000;
     metrics.policies.clear();
     for (const { kind, status } of known.policies.values())
       metrics.policies.with(kind, status.ready?.status ?? "Unknown").add(1);

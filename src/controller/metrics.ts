@@ -76,6 +76,21 @@ export const CONTROLLER_METRICS = {
     labels: ["what"],
     maxSeries: 2,
   },
+  observing: {
+    name: "sidegate_observing_namespaces",
+    type: "gauge",
+    help: "Namespaces in observe mode: what policy would deny goes on there.",
+    labels: [],
+    maxSeries: 1,
+  },
+  observeEnd: {
+    name: "sidegate_observe_end_timestamp_seconds",
+    type: "gauge",
+    unit: "seconds",
+    help: "When the first of them is enforced again, in Unix time; 0: none is in observe mode.",
+    labels: [],
+    maxSeries: 1,
+  },
   freezes: {
     name: "sidegate_freezes",
     type: "gauge",
