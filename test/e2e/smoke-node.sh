@@ -6,20 +6,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 [ "$(id -u)" = 0 ] || { echo "smoke-node: needs root (a node's namespaces, mounts and rules)" >&2; exit 77; }
 for step in deps build images; do bash "test/e2e/cluster/$step.sh"; done
 source test/e2e/cluster/env.sh
-work=$(mktemp -d)
+source test/e2e/lib.sh
 finish() { bash test/e2e/cluster/down.sh; rm -rf "$work"; }
 trap finish EXIT
 trap 'exit 130' INT TERM
-
-failures=0
-# check WHAT PATTERN COMMAND...: the command's output (both streams) has to match.
-check() {
-  local what=$1 pattern=$2 out; shift 2
-  out=$("$@" 2>&1) || true
-  if grep -qE -- "$pattern" <<<"$out"; then echo "ok      $what"; else
-    failures=$((failures + 1)); printf 'FAILED  %s\n        expected /%s/, got: %s\n' "$what" "$pattern" "${out:0:2000}"
-  fi
-}
 
 bash test/e2e/cluster/up.sh
 source test/e2e/cluster/env.sh

@@ -6,7 +6,7 @@ if [ -e "$RUN/node.pid" ]; then
   if grep -q node-init.sh "/proc/$pid/cmdline" 2>/dev/null && kill -KILL "$pid"; then wait_for 20 "end of the node" bash -c "! kill -0 $pid"; fi
 fi
 ip link del "$LINK" 2>/dev/null || true
-for d in /sys/fs/cgroup/*/kubepods /sys/fs/cgroup/kubepods; do
+for d in /sys/fs/cgroup/*/"$CGROUP" /sys/fs/cgroup/"$CGROUP"; do
   [ ! -e "$d" ] || find "$d" -depth -type d -exec rmdir {} + 2>/dev/null || true
 done
 rm -rf "$STATE"

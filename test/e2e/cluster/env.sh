@@ -10,13 +10,16 @@ CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/sidegate
 BIN=$CACHE/kube-$KUBERNETES     # what build.sh makes
 IMAGES=$CACHE/images            # what images.sh makes
 STATE=${SIDEGATE_CLUSTER:-$CACHE/cluster}
+INDEX=${SIDEGATE_CLUSTER_INDEX:-0} # 0 to 9: clusters that run at the same time each have a folder (SIDEGATE_CLUSTER) and an index
+[[ $INDEX =~ ^[0-9]$ ]] || { echo "SIDEGATE_CLUSTER_INDEX: 0 to 9, not $INDEX" >&2; exit 64; }
 RUN=$STATE/run
 PKI=$STATE/pki
 
 NODE=e2e-node
-LINK=sg-e2e                     # our end of the veth pair
-HOST_IP=10.88.76.1 HOST_IP6=fd88:76::1
-NODE_IP=10.88.76.2 NODE_IP6=fd88:76::2
+LINK=sg-e2e$INDEX                    # our end of the veth pair
+HOST_IP=10.88.76.$((4 * INDEX + 1)) HOST_IP6=fd88:76:$INDEX::1
+NODE_IP=10.88.76.$((4 * INDEX + 2)) NODE_IP6=fd88:76:$INDEX::2
+CGROUP=sidegate-e2e-$INDEX      # kubelets that share a root end each other's pods
 POD_CIDR=10.88.77.0/24 POD_CIDR6=fd88:77::/64
 SERVICE_CIDR=10.96.0.0/16 SERVICE_CIDR6=fd88:96::/112
 API_IP=10.96.0.1 DNS_IP=10.96.0.10

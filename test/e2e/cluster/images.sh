@@ -69,5 +69,5 @@ image sidegate-control 65532 '["/usr/local/bin/node", "/app/dist/sidegate.js"]' 
 image agent 0 '["sleep", "infinity"]' agent-base node
 echo "[${images:1}]" >"$archive/manifest.json"
 tar -C "$archive" --dereference -cf "$work/e2e.image.tar" manifest.json $(cd "$archive" && ls | grep -v '^manifest.json$')
-mv "$work/e2e.image.tar" "$IMAGES/e2e.image.tar"
+mv "$work/e2e.image.tar" "$IMAGES/e2e-$INDEX.image.tar"
 say "images made after ${SECONDS}s"

@@ -66,10 +66,16 @@ wait_for 90 "API server" kubectl get --raw /readyz
 say "control plane ready after ${SECONDS}s"
 ctr() { "${enter[@]}" ctr -a /run/containerd/containerd.sock -n k8s.io "$@"; }
 wait_for 20 "containerd" ctr version
-for image in "$IMAGES"/*.image.tar; do ctr images import "$image" >/dev/null; done
+ctr images import "$IMAGES/e2e-$INDEX.image.tar" >/dev/null
 say "images imported after ${SECONDS}s"
 
 # 3. The node's agents and the controllers.
+for d in /sys/fs/cgroup/ /sys/fs/cgroup/*/; do
+  [ ! -e "$d/cgroup.procs" ] || mkdir -p "$d$CGROUP"
+  for f in cpuset.mems cpuset.cpus; do # version 1: a new group may use nothing until told
+    [ ! -e "$d$CGROUP/$f" ] || [ -n "$(cat "$d$CGROUP/$f")" ] || cat "$d/$f" >"$d$CGROUP/$f"
+  done
+done
 cat >"$RUN/kubelet.yaml" <<EOF
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -79,6 +85,7 @@ tlsCertFile: "$PKI/server.crt"
 tlsPrivateKeyFile: "$PKI/server.key"
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 cgroupDriver: cgroupfs
+cgroupRoot: /$CGROUP
 failCgroupV1: false
 failSwapOn: false
 oomScoreAdj: 0
