@@ -28,6 +28,16 @@ export const CONTROL_ENV = {
   dns: "SIDEGATE_DNS_SERVICE",
   /** ConfigMap of our namespace whose values are the manifests to guard, and its absence: nothing is guarded. */
   guarded: "SIDEGATE_GUARDED",
+  /** `https://host:port` of the collector, to which acts go; empty: they are not recorded. */
+  collector: "SIDEGATE_COLLECTOR",
+  /** Path of our service account's token with the audience `sidegate`. */
+  token: "SIDEGATE_TOKEN",
+  /** Comma-separated namespaces whose agents go on unrecorded where the record is full (`audit.onFull: allow`). */
+  onFullAllow: "SIDEGATE_AUDIT_ON_FULL_ALLOW",
+  /** Comma-separated namespaces whose Secrets targets may name. */
+  credentialNamespaces: "SIDEGATE_CREDENTIAL_NAMESPACES",
+  /** Seconds that a sidecar may use a credential without asking again. */
+  credentialSeconds: "SIDEGATE_CREDENTIAL_SECONDS",
 } as const;
 
 /** Ports inside the pods; the Services use the same ones but the webhook's (443). */
@@ -61,6 +71,13 @@ export const REVIEW_PATH = { mutate: "/mutate", validate: "/validate", policies:
 
 /** What a pod asks for: always the same path; who asks decides what comes. */
 export const BUNDLE_PATH = "/bundles/pod.tar.gz";
+
+/**
+ * What a sidecar asks for a credential, on the bundle server: `/credentials/<target>/<name>`, with the target's `binding` in a field of
+ * its own. GET hands it out, HEAD says whether it is another one than the ETag's.
+ */
+export const CREDENTIAL_PATH = "/credentials";
+export const CREDENTIAL_BINDING_HEADER = "sidegate-binding";
 
 /** Scope of a bundle's signature: a bundle of one namespace is none for another. */
 export function bundleScope(cluster: string, namespace: string): string {

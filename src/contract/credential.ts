@@ -76,12 +76,20 @@ export class CredentialFault extends Error {
   }
 }
 
+/** Which credential, and for what: it is asked for by the target that it will be put in for. */
+export interface WantedCredential {
+  readonly name: string;
+  readonly target: string;
+  /** The target's `binding`; "" where its bundle has none. */
+  readonly binding: string;
+}
+
 /** Where credentials come from: one adapter for `sidegate run`, one for a cluster, one conformance suite for both. */
 export interface CredentialSource {
   /** Rejects with a CredentialFault, or with whatever else went wrong (counts as unavailable); and on abort. */
-  fetch(name: string, signal: AbortSignal): Promise<IssuedCredential>;
-  /** The value changed where it comes from; it is asked for again before its next use. */
-  onChanged(then: (name: string) => void): void;
+  fetch(wanted: WantedCredential, signal: AbortSignal): Promise<IssuedCredential>;
+  /** The value changed where it comes from; it is asked for again before its next use. `target` null: for every target. */
+  onChanged(then: (name: string, target: string | null) => void): void;
   close(): void;
 }
 

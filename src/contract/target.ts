@@ -3,6 +3,7 @@
  * policy folder; in a bundle a member of `data.sidegate.targets`.
  */
 import { type Static, Type } from "typebox";
+import { CredentialFrom } from "./credential-from.ts";
 import { API_VERSION } from "./names.ts";
 import { PROTOCOLS } from "./operation.ts";
 
@@ -89,6 +90,8 @@ export const TargetSpec = Type.Object(
         description: "Name of the one credential that a policy may put in here.",
       }),
     ),
+    /** Read by the controller only: it is not in bundles, and `sidegate run` has `credentials.yaml`. */
+    credentialFrom: Type.Optional(CredentialFrom),
     insecureCredential: Type.Optional(
       Type.Boolean({
         description:
@@ -121,7 +124,12 @@ export const EgressTarget = Type.Object(
 );
 export type EgressTarget = Static<typeof EgressTarget>;
 
-/** As it stands in a bundle: the name beside the spec. */
-export interface Target extends TargetSpec {
+/** As it stands in a bundle: the name beside the spec, without where its credential comes from. */
+export interface Target extends Omit<TargetSpec, "credentialFrom"> {
   readonly name: string;
+  /**
+   * Of a controller's bundle, where the target names a credential: what the target was when the bundle was made. A credential is
+   * asked for with it, so that a target which has changed meanwhile, or is another one of that name, gets nothing.
+   */
+  readonly binding?: string;
 }

@@ -2,7 +2,7 @@
 import https from "node:https";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
-import { CredentialFault, type CredentialSource } from "#contract/credential.ts";
+import { CredentialFault, type CredentialSource, type WantedCredential } from "#contract/credential.ts";
 import type { CredentialReply, CredentialRequest } from "#contract/credential-messages.ts";
 import { createChannelSource } from "#sidecar/credentials/channel-source.ts";
 import { createHttpSource } from "#sidecar/credentials/http-source.ts";
@@ -10,6 +10,13 @@ import { certificateFor } from "../support/sidecar-upstream.ts";
 
 const VALUE = "a-value-of-this-test";
 const GOOD = { kind: "bearer", secret: VALUE, expiresInMs: 60_000, refreshInMs: 30_000 };
+
+const wanted = (name: string): WantedCredential => ({ name, target: "billing", binding: "b1" });
+const after = (ms: number, fire: () => void): { cancel(): void } => {
+  const timer = setTimeout(fire, ms);
+  timer.unref();
+  return { cancel: () => clearTimeout(timer) };
+};
 
 /** What is said to whoever asks for a name: a value, or why there is none; undefined: nothing, ever. */
 type Store = (name: string) => { readonly value: unknown } | { readonly why: CredentialFault["why"] } | undefined;
@@ -77,6 +84,7 @@ async function controller(store: Store, token = "the-pods-token"): Promise<World
     url: `https://localhost:${port}/v1/credentials`,
     token: async () => `${token}\n`,
     ca: caPem,
+    after,
   });
   return { source, asked, leave };
 }
@@ -99,7 +107,7 @@ describe.each([
 
   test("gives the credential of that name, with how long it is good", async () => {
     const { source, asked } = await make(() => ({ value: GOOD }));
-    const issued = await source.fetch("billing", signal);
+    const issued = await source.fetch(wanted("billing"), signal);
     expect(issued.secret.reveal()).toBe(VALUE);
     expect(issued).toMatchObject({ kind: "bearer", expiresInMs: 60_000, refreshInMs: 30_000 });
     expect(asked).toEqual(["billing"]);
@@ -107,14 +115,14 @@ describe.each([
 
   test("tells what nobody has from what cannot be had now", async () => {
     const { source } = await make((name) => ({ why: name === "none" ? "unknown" : "unavailable" }));
-    expect((await faultOf(source.fetch("none", signal))).why).toBe("unknown");
-    expect((await faultOf(source.fetch("later", signal))).why).toBe("unavailable");
+    expect((await faultOf(source.fetch(wanted("none"), signal))).why).toBe("unknown");
+    expect((await faultOf(source.fetch(wanted("later"), signal))).why).toBe("unavailable");
   });
 
   test("takes nothing that is not whole, and says nothing of it", async () => {
     for (const value of [{ ...GOOD, secret: `${VALUE}\n` }, { ...GOOD, more: VALUE }, [VALUE], VALUE, null]) {
       const { source } = await make(() => ({ value }));
-      const fault = await faultOf(source.fetch("billing", signal));
+      const fault = await faultOf(source.fetch(wanted("billing"), signal));
       expect(fault.why).toBe("unavailable");
       expect(`${fault.message} ${String(fault.stack)}`).not.toContain(VALUE);
     }
@@ -123,28 +131,30 @@ describe.each([
   test("can be given up", async () => {
     const { source } = await make(() => undefined);
     const abort = new AbortController();
-    const fetching = source.fetch("billing", abort.signal);
+    const fetching = source.fetch(wanted("billing"), abort.signal);
     abort.abort();
     await expect(fetching).rejects.toThrow(/given up|aborted|reached/);
   });
 
   test("answers several at once, each its own", async () => {
     const { source } = await make((name) => ({ value: { ...GOOD, secret: `${VALUE}-${name}` } }));
-    const issued = await Promise.all(["a", "b", "c"].map((name) => source.fetch(name, signal)));
+    const issued = await Promise.all(["a", "b", "c"].map((name) => source.fetch(wanted(name), signal)));
     expect(issued.map(({ secret }) => secret.reveal())).toEqual(["a", "b", "c"].map((name) => `${VALUE}-${name}`));
   });
 
   test("is unavailable when whoever has them is gone", async () => {
     const { source, leave } = await make(() => ({ value: GOOD }));
     await leave();
-    expect((await faultOf(source.fetch("billing", signal))).why).toBe("unavailable");
+    expect((await faultOf(source.fetch(wanted("billing"), signal))).why).toBe("unavailable");
   });
 });
 
 test("a controller that does not know the pod hands nothing out, and one without TLS is never asked", async () => {
   const { source } = await controller(() => ({ value: GOOD }), "another-pods-token");
-  expect((await faultOf(source.fetch("billing", new AbortController().signal))).why).toBe("unknown");
-  expect(() => createHttpSource({ url: "http://localhost/x", token: async () => "t", ca: null })).toThrow("https only");
+  expect((await faultOf(source.fetch(wanted("billing"), new AbortController().signal))).why).toBe("unknown");
+  expect(() => createHttpSource({ url: "http://localhost/x", token: async () => "t", ca: null, after })).toThrow(
+    "https only",
+  );
 });
 
 test("a channel tells of what has changed, and leaves others' messages alone", async () => {

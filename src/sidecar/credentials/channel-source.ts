@@ -17,13 +17,13 @@ interface Waiting {
 
 export function createChannelSource(channel: Channel): CredentialSource {
   const waiting = new Map<number, Waiting>();
-  const changed: ((name: string) => void)[] = [];
+  const changed: ((name: string, target: string | null) => void)[] = [];
   let ids = 0;
 
   channel.listen((message) => {
     const reply = message as CredentialReply | null;
     if (reply?.kind === "credential-changed") {
-      for (const then of changed) then(reply.name);
+      for (const then of changed) then(reply.name, null);
       return;
     }
     if (reply?.kind !== "credential") return;
@@ -39,7 +39,7 @@ export function createChannelSource(channel: Channel): CredentialSource {
   });
 
   return {
-    fetch(name, signal) {
+    fetch({ name }, signal) {
       return new Promise((resolve, reject) => {
         signal.throwIfAborted();
         const id = ++ids;
@@ -70,7 +70,7 @@ export function createChannelSource(channel: Channel): CredentialSource {
 /** Where nobody has any: every credential is unknown. */
 export function createEmptySource(): CredentialSource {
   return {
-    fetch: (name) => Promise.reject(new CredentialFault("unknown", `no credential ${name} is configured here`)),
+    fetch: ({ name }) => Promise.reject(new CredentialFault("unknown", `no credential ${name} is configured here`)),
     onChanged() {},
     close() {},
   };

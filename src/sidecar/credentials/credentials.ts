@@ -1,6 +1,9 @@
 /**
- * The credentials that this sidecar has at hand: fetched when a decision first names one, kept in memory only, asked for again
- * before they expire, wiped when another value took their place.
+ * The credentials that this sidecar has at hand: fetched when a decision first names one for a target, kept in memory only, asked for
+ * again before they expire, wiped when another value took their place or their time is over.
+ *
+ * Each is kept for one target as it was when it was asked for: another target that names the same credential, or the same one
+ * pointed elsewhere, is asked for anew, and whoever has the secrets judges it anew.
  *
  * Fails closed: a credential that expired, that nobody has, or that did not come within the limit is a fault, and what waited for it
  * is refused. A source that fails is asked again after a pause that grows, so that an agent cannot make us hammer it.
@@ -10,7 +13,9 @@ import {
   CredentialFault,
   type CredentialSource,
   type IssuedCredential,
+  type WantedCredential,
 } from "#contract/credential.ts";
+import type { Target } from "#contract/target.ts";
 import type { Clock } from "#core/clock.ts";
 import { type Secret, SHOWN } from "#core/secret.ts";
 import type { Alarm } from "#core/wheel.ts";
@@ -35,8 +40,8 @@ const WIPE_MS = 60_000;
 const MARGIN_MS = 2_000;
 /** An upstream that answers 401 to everything must not make us ask for a token each time. */
 const RENEW_MS = 10_000;
-/** Names come from a policy; more than this is a policy gone wrong. */
-const MAX_ENTRIES = 1_024;
+/** At hand at the same time. Beyond it the one that was asked for least recently makes room, unless somebody waits for it. */
+const MAX_ENTRIES = 256;
 
 export interface CredentialRoom extends Credentials {
   close(): void;
@@ -44,32 +49,53 @@ export interface CredentialRoom extends Credentials {
 
 export function createCredentials(options: CredentialsOptions): CredentialRoom {
   const entries = new Map<string, Entry>();
-  options.source.onChanged((name) => entries.get(name)?.changed());
+  /** A target is an object of the bundle in force: found again without making its key. */
+  const byTarget = new WeakMap<Target, Entry>();
+  const madeBy = new WeakMap<Credential, Entry>();
+  options.source.onChanged((name, target) => {
+    for (const entry of entries.values()) if (entry.isOf(name, target)) entry.changed();
+  });
 
-  function entry(name: string): Entry | null {
-    let found = entries.get(name);
+  function entryOf(name: string, target: Target): Entry | null {
+    const near = byTarget.get(target);
+    if (near?.wanted.name === name && !near.closed) return near;
+    const wanted = { name, target: target.name, binding: target.binding ?? "" };
+    const key = JSON.stringify([wanted.target, wanted.binding, name]);
+    let found = entries.get(key);
     if (found === undefined) {
-      if (entries.size >= MAX_ENTRIES) return null;
-      found = new Entry(name, options);
-      entries.set(name, found);
+      if (entries.size >= MAX_ENTRIES && !makeRoom()) return null;
+      found = new Entry(wanted, options, madeBy);
     }
+    // The map's order is by when they were last looked for here.
+    entries.delete(key);
+    entries.set(key, found);
+    byTarget.set(target, found);
     return found;
+  }
+
+  function makeRoom(): boolean {
+    for (const [key, entry] of entries) {
+      if (entry.awaited) continue;
+      entry.close();
+      entries.delete(key);
+      return true;
+    }
+    return false;
   }
 
   return {
     limitMs: options.limitMs ?? LIMIT_MS,
-    find: (name) => entry(name)?.find() ?? (entries.has(name) ? null : tooMany()),
-    wait(name, then) {
-      const found = entry(name);
-      if (found !== null) return found.wait(then);
-      queueMicrotask(() => then(tooMany()));
-      return { cancel() {} };
+    find(name, target) {
+      const entry = entryOf(name, target);
+      return entry === null ? tooMany() : entry.find();
+    },
+    wait(name, target, then) {
+      const found = entryOf(name, target);
+      return found === null ? later(() => then(tooMany())) : found.wait(then);
     },
     renew(bad, then) {
-      const found = entry(bad.name);
-      if (found !== null) return found.renew(bad, then);
-      queueMicrotask(() => then(null));
-      return { cancel() {} };
+      const entry = madeBy.get(bad);
+      return entry === undefined ? later(() => then(null)) : entry.renew(bad, then);
     },
     close() {
       options.source.close();
@@ -80,7 +106,16 @@ export function createCredentials(options: CredentialsOptions): CredentialRoom {
 }
 
 function tooMany(): CredentialFault {
-  return new CredentialFault("unavailable", "too many credentials are named");
+  return new CredentialFault("unavailable", "too many credentials are waited for");
+}
+
+/** Soon, unless it is cancelled before. */
+function later(act: () => void): Waiting {
+  let over = false;
+  queueMicrotask(() => {
+    if (!over) act();
+  });
+  return { cancel: () => void (over = true) };
 }
 
 let versions = 0;
@@ -131,8 +166,9 @@ class Held implements Credential {
 type Found = Credential | CredentialFault;
 
 class Entry {
-  readonly #name: string;
+  readonly wanted: WantedCredential;
   readonly #options: CredentialsOptions;
+  readonly #madeBy: WeakMap<Credential, Entry>;
   readonly #waiters = new Set<(found: Found) => void>();
   #held: Held | null = null;
   #fetchedMs = 0;
@@ -145,10 +181,25 @@ class Entry {
   #pauseMs = FIRST_PAUSE_MS;
   #againMs = 0;
   #closed = false;
+  /** Takes the value away when its time is over, used or not. */
+  #end: Alarm | null = null;
 
-  constructor(name: string, options: CredentialsOptions) {
-    this.#name = name;
+  constructor(wanted: WantedCredential, options: CredentialsOptions, madeBy: WeakMap<Credential, Entry>) {
+    this.wanted = wanted;
     this.#options = options;
+    this.#madeBy = madeBy;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  get awaited(): boolean {
+    return this.#waiters.size > 0;
+  }
+
+  isOf(name: string, target: string | null): boolean {
+    return this.wanted.name === name && (target === null || target === this.wanted.target);
   }
 
   find(): Found | null {
@@ -171,7 +222,7 @@ class Entry {
       then(found);
     };
     const alarm = after(limitMs ?? LIMIT_MS, () =>
-      done(new CredentialFault("unavailable", `the credential ${this.#name} did not come in time`)),
+      done(new CredentialFault("unavailable", `the credential ${this.wanted.name} did not come in time`)),
     );
     this.#waiters.add(done);
     this.#fetch();
@@ -187,20 +238,8 @@ class Entry {
     const now = this.#options.clock.elapsedMs();
     const held = this.#usable(now);
     // Somebody else has found out already.
-    if (held !== null && held.version !== bad.version) {
-      let over = false;
-      queueMicrotask(() => {
-        if (!over) then(held);
-      });
-      return { cancel: () => void (over = true) };
-    }
-    if (now - this.#fetchedMs < RENEW_MS || now < this.#againMs) {
-      let over = false;
-      queueMicrotask(() => {
-        if (!over) then(null);
-      });
-      return { cancel: () => void (over = true) };
-    }
+    if (held !== null && held.version !== bad.version) return later(() => then(held));
+    if (this.#closed || now - this.#fetchedMs < RENEW_MS || now < this.#againMs) return later(() => then(null));
     this.#stale = true;
     return this.wait((found) => then(found instanceof CredentialFault || found.version === bad.version ? null : found));
   }
@@ -218,6 +257,7 @@ class Entry {
 
   close(): void {
     this.#closed = true;
+    this.#end?.cancel();
     this.#abort?.abort();
     this.#held?.wipe();
     this.#held = null;
@@ -243,11 +283,11 @@ class Entry {
     const late = after(limitMs ?? LIMIT_MS, () => {
       abort.abort();
       settle(() =>
-        this.#failed(new CredentialFault("unavailable", `the credential ${this.#name} did not come in time`)),
+        this.#failed(new CredentialFault("unavailable", `the credential ${this.wanted.name} did not come in time`)),
       );
     });
     // A source that throws is a source that rejects.
-    const fetched = Promise.resolve().then(() => source.fetch(this.#name, abort.signal));
+    const fetched = Promise.resolve().then(() => source.fetch(this.wanted, abort.signal));
     fetched.then(
       (issued) => {
         if (this.#abort !== abort) issued.secret.wipe();
@@ -272,12 +312,15 @@ class Entry {
     if (before !== null && isSame(before, issued)) {
       issued.secret.wipe();
     } else {
-      this.#held = new Held(this.#name, issued);
+      this.#held = new Held(this.wanted.name, issued);
+      this.#madeBy.set(this.#held, this);
       if (before !== null) after(WIPE_MS, () => before.wipe());
     }
+    this.#end?.cancel();
+    this.#end = issued.expiresInMs === null ? null : after(issued.expiresInMs, () => this.#drop());
     const found = this.#usable(now);
     if (found !== null) this.#tell(found);
-    else this.#failed(new CredentialFault("unavailable", `the credential ${this.#name} came expired`));
+    else this.#failed(new CredentialFault("unavailable", `the credential ${this.wanted.name} came expired`));
   }
 
   #failed(error: unknown): void {
@@ -285,11 +328,11 @@ class Entry {
     const fault =
       error instanceof CredentialFault
         ? error
-        : new CredentialFault("unavailable", `the credential ${this.#name} could not be had`);
+        : new CredentialFault("unavailable", `the credential ${this.wanted.name} could not be had`);
     this.#fault = fault;
     this.#againMs = now + this.#pauseMs;
     this.#pauseMs = Math.min(this.#pauseMs * 2, MAX_PAUSE_MS);
-    this.#options.onFault(this.#name, fault);
+    this.#options.onFault(this.wanted.name, fault);
     // What is there may still serve, unless the source says that there is none.
     const held = fault.why === "unknown" ? null : this.#usable(now);
     if (held === null) this.#drop();
@@ -299,6 +342,7 @@ class Entry {
   #drop(): void {
     const before = this.#held;
     this.#held = null;
+    this.#end?.cancel();
     if (before !== null) this.#options.after(WIPE_MS, () => before.wipe());
   }
 

@@ -91,7 +91,7 @@ class World {
     const credentials: Credentials = {
       limitMs: 10_000,
       find: () => this.found,
-      wait: (_name, then) => {
+      wait: (_name, _target, then) => {
         this.waiting.push(then);
         return { cancel: () => void this.cancelled++ };
       },

@@ -353,12 +353,13 @@ class Connection implements ConnectionJudge {
     const opaque = capabilityOf(protocol)?.carried === "opaque";
     const protection = logsInAtConnect(protocol) ? "in-band" : this.#protection;
     const forbidden = whyForbidden(name, target, protection, opaque);
-    if (forbidden !== null) return ownDecision("credential_forbidden", DENIALS.credential_forbidden, forbidden);
-    const found = this.#options.credentials.find(name);
+    if (forbidden !== null || target === null)
+      return ownDecision("credential_forbidden", DENIALS.credential_forbidden, forbidden ?? "");
+    const found = this.#options.credentials.find(name, target);
     if (found === null) return null;
     if (found instanceof CredentialFault) {
       const code = found.why === "unknown" ? "credential_unknown" : "credential_unavailable";
-      return ownDecision(code, DENIALS[code], name);
+      return ownDecision(code, DENIALS[code], found.message === "" ? name : found.message);
     }
     const unfit = whyUnfit(found, protocol, protection);
     return unfit === null ? found : ownDecision("credential_forbidden", DENIALS.credential_forbidden, unfit);
@@ -368,8 +369,10 @@ class Connection implements ConnectionJudge {
   #hold<S extends Scope>(scope: S, operation: Operation, waiter: Waiter<S>, decision: Decision): Held {
     const { credentials } = this.#options;
     const name = decision.credential ?? "";
+    const { target } = this.#place;
+    if (target === null) throw new Error("a credential without a target");
     const stop = this.#wait((done) =>
-      credentials.wait(name, () => done(() => waiter.settled(held, this.#settled(scope, operation)))),
+      credentials.wait(name, target, () => done(() => waiter.settled(held, this.#settled(scope, operation)))),
     );
     const held: Held = {
       kind: "held",
