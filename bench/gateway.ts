@@ -20,6 +20,8 @@ export interface GatewayPlan {
   readonly policy: Signed;
   /** The name that connections are for; null: none (footprint). */
   readonly host: string | null;
+  /** Of that name. Default: PORT. */
+  readonly port?: number;
   /** Instead of the flags that we ship. */
   readonly flags?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
@@ -108,7 +110,7 @@ export async function startGateway(plan: GatewayPlan): Promise<Gateway> {
     const address = await resolve(plan.host, namePort);
     writeFileSync(
       path.join(path.dirname(plan.bundles.sidecar), DESTINATION_FILE),
-      JSON.stringify({ address, port: PORT }),
+      JSON.stringify({ address, port: plan.port ?? PORT }),
     );
   }
   const metric = async (series: string): Promise<number> => {

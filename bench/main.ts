@@ -10,13 +10,14 @@ import { bulk } from "./parts/bulk.ts";
 import { footprint } from "./parts/footprint.ts";
 import { http } from "./parts/http.ts";
 import { policy } from "./parts/policy.ts";
+import { postgres } from "./parts/postgres.ts";
 import { profile } from "./parts/profile.ts";
 import { killAll } from "./process.ts";
 import { print, type Report } from "./report.ts";
 import type { RoundsPlan } from "./rounds.ts";
 
 const PARTS: Readonly<Record<string, (folder: string, plan: RoundsPlan, words: readonly string[]) => Promise<Report>>> =
-  { http, bulk, policy, footprint, profile };
+  { http, bulk, policy, postgres, footprint, profile };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -7,6 +7,7 @@ import path from "node:path";
 import { assembleBundle, makeRunKey } from "../src/policy/assemble.ts";
 import { type Compiled, compilePolicies } from "../src/policy/compile/compile.ts";
 import { findOpa } from "../src/policy/compile/find-opa.ts";
+import { readPolicyFolder } from "../src/policy/compile/folder.ts";
 import type { PolicySources } from "../src/policy/compile/sources.ts";
 import { benchSources } from "./policy/for-opa.ts";
 
@@ -14,6 +15,8 @@ import { benchSources } from "./policy/for-opa.ts";
 export const HTTP_HOST = "http.ledger.example.com";
 export const BULK_HOST = "bulk.ledger.example.com";
 export const PORT = 443;
+export const DB_HOST = "db.ledger.example.com";
+export const DB_PORT = 5_432;
 
 export function opa(): Promise<string> {
   const { env } = process;
@@ -33,6 +36,34 @@ export function opa(): Promise<string> {
 export async function compileBenchPolicy(upstream: number | null): Promise<Compiled> {
   const own = await benchSources();
   const sources = upstream === null ? own : forLoad(own, upstream);
+  return compile(sources);
+}
+
+/** bench/policy and bench/policy-sql together, with one target: a database on this port of loopback, spoken to without TLS. */
+export async function compileDatabasePolicy(upstream: number): Promise<Compiled> {
+  const own = await benchSources();
+  const more = await readPolicyFolder(path.resolve(import.meta.dirname, "policy-sql"));
+  if (more.kind === "problems") throw new Error(JSON.stringify(more.problems));
+  const gateway = own.data.get("gateway") as { readonly ports: readonly number[] };
+  return compile({
+    ...own,
+    modules: [...own.modules, ...more.sources.modules],
+    data: new Map([...own.data, ...more.sources.data, ["gateway", { ...gateway, ports: [...gateway.ports, DB_PORT] }]]),
+    targets: [
+      ...own.targets,
+      {
+        name: "ledger-db",
+        hosts: [DB_HOST],
+        ports: [DB_PORT],
+        endpoints: [`127.0.0.1:${upstream}`],
+        protocol: "postgres",
+        tls: "none",
+      },
+    ],
+  });
+}
+
+async function compile(sources: PolicySources): Promise<Compiled> {
   const compiled = await compilePolicies(sources, { opa: await opa(), tmp: os.tmpdir() });
   if (compiled.kind === "problems") throw new Error(JSON.stringify(compiled.problems));
   return compiled;

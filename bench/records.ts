@@ -48,3 +48,41 @@ export function compareRecords(database: string, sent: Sent): Recorded {
     db.close();
   }
 }
+
+export interface SentStatements {
+  /** Transactions that pgbench counted: one statement each. */
+  readonly transactions: number;
+  /** Statements that it prepared. */
+  readonly prepared: number;
+  /** Each run asks twice for its tables first. */
+  readonly runs: number;
+}
+
+/** As `compareRecords`, for statements: exact, for pgbench waits for every answer. Throws where the two disagree. */
+export function compareStatements(database: string, sent: SentStatements): Recorded {
+  const db = new DatabaseSync(database, { readOnly: true });
+  try {
+    const one = (sql: string): number => (db.prepare(sql).get() as { n: number | null } | undefined)?.n ?? 0;
+    const asked = one(
+      `SELECT count(*) n FROM records WHERE kind='op' AND verdict='allow' AND instr(core, '"phase":"ask"')`,
+    );
+    const denied = one("SELECT count(*) n FROM records WHERE kind='op' AND verdict='deny'");
+    const answered = one(`SELECT count(*) n FROM records WHERE kind='end' AND instr(core, '"status":"SELECT 1"')`);
+    const prepared = one(`SELECT count(*) n FROM records WHERE kind='end' AND instr(core, '"status":"prepared"')`);
+    const unended = one(
+      "SELECT count(*) n FROM records o WHERE kind='op' AND verdict='allow' AND (SELECT count(*) FROM records e WHERE e.boot=o.boot AND e.op=o.seq) != 1",
+    );
+    const bytes = one("SELECT sum(length(core)) n FROM records") + one("SELECT sum(length(text)) n FROM details");
+    const wrong: string[] = [];
+    const expected = sent.transactions + 2 * sent.runs;
+    if (denied > 0) wrong.push(`${denied} statements were denied`);
+    if (unended > 0) wrong.push(`${unended} statements have no outcome, or two`);
+    if (answered !== expected) wrong.push(`${expected} statements were answered, ${answered} are on record`);
+    if (prepared !== sent.prepared) wrong.push(`${sent.prepared} were prepared, ${prepared} are on record`);
+    if (asked !== expected + sent.prepared) wrong.push(`${expected + sent.prepared} were sent, ${asked} are on record`);
+    if (wrong.length > 0) throw new Error(`the record is not what happened: ${wrong.join("; ")}`);
+    return { asked, answered, denied, bytes };
+  } finally {
+    db.close();
+  }
+}
