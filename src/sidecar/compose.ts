@@ -240,7 +240,7 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
     lanes,
     opaque,
     detect: createDetector(lanes),
-    refusals: { plainHttp: refusePlainHttp, isHttp, leaves },
+    refusals: { plainHttp: refusePlainHttp, isHttp, leaves, lanes, after: (ms, fire) => wheel.after(ms, fire) },
     connections,
     meters,
   };

@@ -56,6 +56,8 @@ export function serve(accepted: Accepted, rooms: Rooms): void {
   );
   const connection = rooms.connections.add(leg, judge);
   if (addressing.kind === "refused") {
+    // The name that a client is told why under.
+    leg.prepareTls(() => rooms.leaves.contextFor(host));
     detect(rooms, accepted, null, (detected) => turnAway(rooms, accepted, judge, detected, addressing.code, ""));
     return;
   }
@@ -201,12 +203,10 @@ function open(admitted: Admitted, lane: Lane, secure: boolean): void {
 /** Asks for the connect permit. Held: the pipeline waits; the leg is not read meanwhile, and its end ends the wait. */
 function connect(rooms: Rooms, arrived: Arrived, operation: Operation, then: (admitted: Admitted) => void): void {
   const { leg, host } = arrived.addressed;
+  // For lanes that start TLS in-band.
+  leg.prepareTls(() => rooms.leaves.contextFor(host));
   const said = (verdict: Permit<"connect"> | Refusal): void => {
-    if (verdict.kind === "permit") {
-      // For lanes that start TLS in-band.
-      leg.prepareTls(() => rooms.leaves.contextFor(host));
-      return then({ ...arrived, connect: verdict });
-    }
+    if (verdict.kind === "permit") return then({ ...arrived, connect: verdict });
     arrived.connection.refused();
     refuse(leg, arrived.detected, verdict, rooms.refusals);
   };

@@ -15,7 +15,14 @@ import { integer, pgTable, text } from "drizzle-orm/pg-core";
 import { Client, Pool } from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { findProgram, requireThat, requireTool } from "../support/require.ts";
-import { type GatewayOptions, type PostgresGateway, readsOnly, startPostgresGateway } from "./postgres-gateway.ts";
+import {
+  ALLOW,
+  DENY,
+  type GatewayOptions,
+  type PostgresGateway,
+  readsOnly,
+  startPostgresGateway,
+} from "./postgres-gateway.ts";
 import { type PostgresServer, postgresBin, requirePostgres, startPostgres } from "./postgres-server.ts";
 
 const run = promisify(execFile);
@@ -343,6 +350,44 @@ describe("TLS", () => {
       const { error } = await psql(conninfo(gateway, mode), "select 1");
       expect(error).toMatch(/FATAL: {2}sidegate: The upstream's certificate could not be verified/);
     }
+  });
+});
+
+describe("a client that policy does not let in", () => {
+  const nobody: GatewayOptions["policy"] = (input) => (input.action === "connect" ? DENY : ALLOW);
+
+  test.each(MODES)("reads why, and what to do, as from a server: psql with sslmode %s", async (mode) => {
+    if (server === null) return;
+    const gateway = await gatewayOf({ policy: nobody });
+    const { out, error } = await psql(conninfo(gateway, mode), "select 1");
+    expect(out).toBe("");
+    expect(error).toMatch(/FATAL: {2}sidegate: This agent only reads\./);
+    expect(error).toMatch(/DETAIL: {2}code no_writes, class policy/);
+    expect(error).toMatch(/HINT: {2}Ask for a write policy\./);
+    expect(gateway.records()).toEqual([]);
+  });
+
+  test.each(MODES)("and its driver raises it with a SQLSTATE: node-pg with %s", async (mode) => {
+    if (server === null) return;
+    const gateway = await gatewayOf({ policy: nobody });
+    const client = new Client(nodeOptions(gateway, mode));
+    client.on("error", () => {});
+    await expect(client.connect()).rejects.toMatchObject({
+      code: "42501",
+      severity: "FATAL",
+      hint: "Ask for a write policy.",
+    });
+  });
+
+  test("also with TLS from the first byte", async (context) => {
+    requirePostgres(context);
+    requireThat(context, python !== null, "psycopg, asyncpg and SQLAlchemy cannot be installed by pip");
+    const gateway = await gatewayOf({ policy: nobody, target: { protocol: "postgres" } });
+    const dsn = { conninfo: conninfo(gateway, "verify-full", "sslnegotiation=direct") };
+    const script = path.join(import.meta.dirname, "postgres-clients.py");
+    await expect(run(python ?? "", [script, "psycopg", JSON.stringify(dsn)])).rejects.toThrow(
+      /FATAL: {2}sidegate: This agent only reads/,
+    );
   });
 });
 

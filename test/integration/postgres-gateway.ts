@@ -242,7 +242,13 @@ export async function startPostgresGateway(options: GatewayOptions): Promise<Pos
     lanes: [lane],
     opaque,
     detect: createDetector([lane]),
-    refusals: { plainHttp: () => "", isHttp: () => false, leaves },
+    refusals: {
+      plainHttp: () => "",
+      isHttp: () => false,
+      leaves,
+      lanes: [lane],
+      after: (ms: number, fire: () => void) => wheel.after(ms, fire),
+    },
     connections,
     meters,
   };

@@ -7,7 +7,7 @@ import type { Protocol } from "#contract/operation.ts";
 import type { Target } from "#contract/target.ts";
 import type { Alarm } from "#core/wheel.ts";
 import type { Agent, LegEvents, Upstream } from "./leg.ts";
-import type { Judge, Permit } from "./verdict.ts";
+import type { Judge, Permit, Refusal } from "./verdict.ts";
 
 export type Sniff =
   | { readonly kind: "match" }
@@ -71,4 +71,9 @@ export interface Lane {
   /** TLS starts in-band: upstreams are dialed plain, whatever the agent spoke, and the lane calls startTls itself. */
   readonly tlsInBand?: boolean;
   open(ports: Ports, from: Rest | null): Session;
+  /**
+   * Tells a client that is not let in why, in the protocol's own words, and ends its leg; what it returns hears the leg meanwhile, for a
+   * few seconds at most. Absent: the leg is reset.
+   */
+  turnAway?(agent: Agent, refusal: Refusal): LegEvents;
 }

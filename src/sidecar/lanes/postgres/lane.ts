@@ -12,6 +12,7 @@ import { PostgresSession } from "./session.ts";
 import { sniffPostgres } from "./sniff.ts";
 import type { SqlReader } from "./sql/reading.ts";
 import { redactSql } from "./sql/redact.ts";
+import { TurnedAway } from "./turn-away.ts";
 
 export interface PostgresLaneOptions {
   /** One a process; its parser is loaded with the first statement. */
@@ -51,6 +52,7 @@ export function createPostgresLane(options: PostgresLaneOptions): Lane {
       if (from !== null) throw new Error("no lane hands a connection over to PostgreSQL");
       return new PostgresSession(ports, session);
     },
+    turnAway: (agent, refusal) => new TurnedAway(agent, refusal),
   };
 }
 
