@@ -1,5 +1,7 @@
 /** The controller's process: reads its configuration, joins the API server, serves bundles, drains. */
+import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import { createActs } from "#audit/acts.ts";
 import { CONTROL_ENV, CONTROL_OBJECT, CONTROL_PORT } from "#contract/control-environment.ts";
 import { VERSION } from "#contract/version.ts";
 import { systemClock } from "#core/clock.ts";
@@ -53,6 +55,9 @@ const reading = readConfig(process.env, {
   caller: setting<"pod" | "any">(CONTROL_ENV.caller, oneOf("pod", "any"), { fallback: "pod" }),
   dns: setting(CONTROL_ENV.dns, text(), { fallback: "kube-system/kube-dns" }),
   guarded: setting(CONTROL_ENV.guarded, text(), { fallback: CONTROL_OBJECT.guarded }),
+  collector: setting(CONTROL_ENV.collector, text(), { fallback: "" }),
+  token: setting(CONTROL_ENV.token, absolutePath(), { fallback: "/var/run/sidegate/token/token" }),
+  onFullAllow: setting(CONTROL_ENV.onFullAllow, list(text(), 1_000), { fallback: [] }),
 });
 const config = reading.ok ? reading.config : await fail(problemText(reading.problems), 78);
 if (config.kubeconfig === "" && config.apiHost === "")
@@ -86,6 +91,11 @@ try {
     guarded: config.guarded,
     injection: () => injection?.current ?? null,
     compiler: { opa: config.opa, tmp: tmpdir() },
+    acts:
+      config.collector === ""
+        ? null
+        : (ca) => createActs({ url: config.collector, ca, token: () => readFile(config.token, "utf8") }),
+    onFullAllowed: new Set(config.onFullAllow),
     clock: systemClock,
     registry,
     log: (event, fields) => log.info(event, fields),

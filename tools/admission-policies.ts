@@ -5,6 +5,7 @@
 import { copyFileSync, writeFileSync } from "node:fs";
 import { stringify } from "yaml";
 import { audiencePolicy, forbiddenPolicy, lockedPolicy } from "./admission/forbidden.ts";
+import { freezePolicy } from "./admission/freeze.ts";
 import { gatewayPolicy, resolversPolicy, runtimePolicy } from "./admission/gateway.ts";
 import { entryPolicy, lockedEntryPolicy, namespacePolicy, tokenPolicy, updatePolicy } from "./admission/others.ts";
 import { manifest, type Policy } from "./admission/policy.ts";
@@ -26,6 +27,7 @@ export const ADMISSION_POLICIES: readonly Policy[] = [
   lockedEntryPolicy(),
   tokenPolicy(),
   namespacePolicy(),
+  freezePolicy(),
 ];
 
 export function admissionPoliciesText(): string {

@@ -1,5 +1,6 @@
-/** Our three custom resource definitions, out of the same schemas that the processes check with. */
+/** Our custom resource definitions, out of the same schemas that the processes check with. */
 import { AgentPolicySpec, ClusterAgentPolicySpec, ResourceStatus } from "./agent-policy.ts";
+import { FreezeSpec, FreezeStatus } from "./freeze-spec.ts";
 import { API_GROUP, API_VERSION } from "./names.ts";
 import { type StructuralSchema, structural } from "./structural-schema.ts";
 import { TargetSpec } from "./target.ts";
@@ -41,6 +42,8 @@ interface Definition {
   readonly scope: "Namespaced" | "Cluster";
   readonly description: string;
   readonly spec: object;
+  /** Default: ResourceStatus. */
+  readonly status?: object;
   readonly rules: readonly Rule[];
   readonly nameRules: readonly Rule[];
   readonly columns: readonly Column[];
@@ -121,12 +124,40 @@ const DEFINITIONS: readonly Definition[] = [
       AGE,
     ],
   },
+  {
+    kind: "Freeze",
+    short: "frz",
+    scope: "Namespaced",
+    description:
+      "While it is there, everything that the agents of its namespace (or one pod of it; in the gateway's own namespace: every agent) ask is denied.",
+    spec: FreezeSpec,
+    status: FreezeStatus,
+    rules: [
+      {
+        rule: "self.by == oldSelf.by && self.reason == oldSelf.reason && (has(self.pod) ? self.pod : '') == (has(oldSelf.pod) ? oldSelf.pod : '')",
+        message: "a freeze stays as it was made; lift it, and make another",
+      },
+      {
+        rule: "!has(oldSelf.lifted) || (has(self.lifted) && self.lifted == oldSelf.lifted)",
+        message: "what was lifted stays lifted; make another freeze",
+      },
+    ],
+    nameRules: [],
+    columns: [
+      { name: "Pod", type: "string", jsonPath: ".spec.pod" },
+      { name: "By", type: "string", jsonPath: ".spec.by" },
+      { name: "Reason", type: "string", jsonPath: ".spec.reason" },
+      { name: "Lifted", type: "string", jsonPath: ".spec.lifted.by" },
+      { name: "Pods", type: "integer", jsonPath: ".status.pods" },
+      AGE,
+    ],
+  },
 ];
 
 export function customResources(): readonly CustomResource[] {
-  return DEFINITIONS.map(({ kind, short, scope, description, spec, rules, nameRules, columns }) => {
+  return DEFINITIONS.map(({ kind, short, scope, description, spec, status, rules, nameRules, columns }) => {
     const singular = kind.toLowerCase();
-    const plural = singular === "egresstarget" ? "egresstargets" : singular.replace(/y$/, "ies");
+    const plural = singular.endsWith("y") ? singular.replace(/y$/, "ies") : `${singular}s`;
     const specSchema: StructuralSchema = { ...structural(spec), "x-kubernetes-validations": rules };
     return {
       apiVersion: "apiextensions.k8s.io/v1",
@@ -153,7 +184,7 @@ export function customResources(): readonly CustomResource[] {
                   kind: { type: "string" },
                   metadata: { type: "object" },
                   spec: specSchema,
-                  status: structural(ResourceStatus),
+                  status: structural(status ?? ResourceStatus),
                 },
                 ...(nameRules.length > 0 && { "x-kubernetes-validations": nameRules }),
               },

@@ -28,6 +28,10 @@ export const DENIALS = {
     "No policy allows this operation.",
     "Ask for an allow rule that covers it; `sidegate why` shows what was judged.",
   ),
+  frozen: policy(
+    "This agent is frozen; everything is denied until somebody lifts it.",
+    "Stop, and wait: a person decides; asking again changes nothing.",
+  ),
   denied: policy("A policy denies this operation.", "Do not repeat it unchanged."),
   target_unknown: policy("No target lists this destination.", "Ask for an EgressTarget that names the host and port."),
   conflict: policy(
@@ -162,6 +166,10 @@ export const DENIALS = {
   audit_full: outage("The record is full; nothing is let through unrecorded.", "Try again later."),
   audit_failed: outage("The record could not be written; nothing is let through unrecorded.", "Try again later."),
   audit_lag: outage("The collector has not acknowledged enough; only reads go on.", "Try again later."),
+  audit_unavailable: outage(
+    "The collector takes no records; what could be lost with this pod is bounded, so nothing more goes on.",
+    "Try again later; the gateway's operator has been told by a metric.",
+  ),
   overloaded: outage("Too many connections.", "Use fewer connections."),
   draining: outage("The gateway is shutting down.", "Connect again."),
   upstream_unresolved: outage(

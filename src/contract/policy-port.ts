@@ -1,5 +1,6 @@
 /** What the data plane knows of policy: a loaded bundle that decides, and where bundles come from. */
 import type { Decision } from "./decision.ts";
+import type { Frozen } from "./freeze.ts";
 import type { Target } from "./target.ts";
 
 /** What the loaded bundle can read and oblige. A lane keeps the writer that it made for one revision. */
@@ -16,6 +17,10 @@ export interface Settings {
   readonly denialDetail: "full" | "code";
   /** An authenticator that an agent brings to a target that has a credential of ours; absent: deny. */
   readonly foreign?: "warn" | "strip" | "deny";
+  /** A spool that is full, or a collector that lags: absent: deny. Never for a disk that fails, and never in tier `locked`. */
+  readonly onFull?: "deny" | "allow";
+  /** Everything is denied. */
+  readonly freeze?: Frozen;
 }
 
 export interface LoadedPolicy {

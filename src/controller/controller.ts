@@ -3,6 +3,7 @@
  * `cmd/controller.ts` reads the configuration and waits for the signal.
  */
 import { X509Certificate } from "node:crypto";
+import type { Acts } from "#audit/acts.ts";
 import { CONTROL_OBJECT, CONTROL_SERVICE } from "#contract/control-environment.ts";
 import type { Clock } from "#core/clock.ts";
 import { completeOptions } from "#injection/complete-options.ts";
@@ -18,6 +19,7 @@ import { BUNDLE_KEY_ID, keepBundleKey } from "./bundle-key.ts";
 import { type BundleServer, serveBundles } from "./bundle-server.ts";
 import { type CompilerOptions, createCompiler } from "./compiler.ts";
 import { createFleet, createKnown } from "./fleet.ts";
+import { recordGone, workOnFreezes } from "./freezes.ts";
 import { createIssuer } from "./issue.ts";
 import { startLeading } from "./leading.ts";
 import { createMaker } from "./maker.ts";
@@ -42,6 +44,10 @@ export interface ControllerOptions {
   readonly guarded: string;
   readonly injection: () => InjectionOptions | null;
   readonly compiler: Pick<CompilerOptions, "opa" | "tmp" | "compile">;
+  /** Where acts are put on record; `ca`: whom the collector's certificate comes from. Null: nowhere. */
+  readonly acts?: ((ca: () => string) => Acts) | null;
+  /** Namespaces whose agents go on unrecorded where the record is full. */
+  readonly onFullAllowed?: ReadonlySet<string>;
   readonly clock: Clock;
   readonly registry: Registry;
   readonly log: (event: string, fields: Readonly<Record<string, string>>) => void;
@@ -58,6 +64,8 @@ const RECOMPUTE_MS = 15;
 const RECOMPUTE_EVERY_MS = 10_000;
 const CERTIFICATES_EVERY_MS = 5_000;
 const STATUS_MS = 200;
+/** What the collector did not take is told again. */
+const FREEZES_EVERY_MS = 10_000;
 const DAY_MS = 86_400_000;
 
 /** Resolves when bundles are served. Rejects where the API server cannot be reached or does not let us. */
@@ -85,6 +93,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     clock,
     checkCaller: options.checkCaller,
     dns: options.dns,
+    ...(options.onFullAllowed === undefined ? {} : { onFullAllowed: options.onFullAllowed }),
     why: () => "its policies have not been compiled; their status says why",
   });
   const compiler = createCompiler({
@@ -119,6 +128,16 @@ export async function startController(options: ControllerOptions): Promise<Contr
     fault("status"),
   );
 
+  const acts = options.acts?.(() => certificates["ca.crt"]) ?? null;
+  const freezes = startRounds(
+    async () => {
+      if (leading !== null) await workOnFreezes({ kube, known, fleet, acts, onFault: fault("freeze") }, leading);
+    },
+    { delayMs: STATUS_MS, everyMs: FREEZES_EVERY_MS },
+    signal,
+    fault("freeze"),
+  );
+
   function recomputeNow(): void {
     const start = clock.elapsedMs();
     const changed = fleet.recompute();
@@ -127,6 +146,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     if (leading === null) return;
     maker.work(leading);
     statuses.ask();
+    if (known.freezes.size > 0) freezes.ask();
   }
 
   const injection = (): InjectionOptions | null => {
@@ -164,6 +184,9 @@ export async function startController(options: ControllerOptions): Promise<Contr
       own: namespace,
       clock,
       changed: () => recompute.ask(),
+      thawed(freeze) {
+        if (leading !== null && acts !== null) recordGone(freeze, acts).catch(fault("freeze"));
+      },
       onFault: (what, resource) => fault(`watch ${resource.plural}`)(what),
       signal,
     });
@@ -195,6 +218,10 @@ export async function startController(options: ControllerOptions): Promise<Contr
     const ends = [...known.namespaces.values()].map((one) => one.observeUntilMs).filter((ms) => ms > clock.wallMs());
     metrics.observing.with().value = ends.length;
     metrics.observeEnd.with().value = ends.length === 0 ? 0 : Math.min(...ends) / 1000;
+    metrics.frozenPods.with().value = [...fleet.assigned.values()].filter(({ frozen }) => frozen !== null).length;
+    for (const scope of ["all", "namespace", "pod"] as const) metrics.freezes.with(scope).value = 0;
+    for (const { frozen, lifted } of known.freezes.values())
+      if (lifted === null) metrics.freezes.with(frozen.scope).add(1);
     metrics.policies.clear();
     for (const { kind, status } of known.policies.values())
       metrics.policies.with(kind, status.ready?.status ?? "Unknown").add(1);

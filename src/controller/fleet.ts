@@ -4,9 +4,11 @@
  *
  * Errs towards nothing: a pod that is not known, or whose set was never compiled, is given no bundle, and its sidecar denies.
  */
+import { type Frozen, freezeOf } from "#contract/freeze.ts";
 import type { Clock } from "#core/clock.ts";
 import type { Offer } from "./bundle-server.ts";
-import type { Issuer, Surroundings } from "./issue.ts";
+import type { ObservedFreeze } from "./freezes.ts";
+import { FROZEN_BUNDLE, type Issuer, type Surroundings } from "./issue.ts";
 import type { ObservedNamespace, ObservedPod, ObservedPolicy, ObservedTarget } from "./observed.ts";
 import { type PolicySet, setFor, targetsFor } from "./policy-set.ts";
 import { targetAddresses } from "./services.ts";
@@ -20,6 +22,7 @@ export interface Known {
   readonly services: Map<string, readonly string[]>;
   readonly pods: Map<string, ObservedPod>;
   readonly stored: Map<string, StoredBundle>;
+  readonly freezes: Map<string, ObservedFreeze>;
 }
 
 export function createKnown(): Known {
@@ -30,6 +33,7 @@ export function createKnown(): Known {
     services: new Map(),
     pods: new Map(),
     stored: new Map(),
+    freezes: new Map(),
   };
 }
 
@@ -38,6 +42,8 @@ export interface Assigned {
   readonly set: PolicySet;
   /** Null: its set was never compiled. */
   readonly etag: string | null;
+  /** Null: it is not frozen. */
+  readonly frozen: Frozen | null;
 }
 
 export interface Fleet {
@@ -59,6 +65,8 @@ export interface FleetOptions {
   readonly checkCaller: boolean;
   /** `namespace/name` of the cluster's DNS Service. */
   readonly dns: string;
+  /** Namespaces whose agents go on unrecorded where the record is full. */
+  readonly onFullAllowed?: ReadonlySet<string>;
   /** Why a set has no bundle, when that is known here. */
   readonly why: (set: PolicySet) => string;
 }
@@ -68,14 +76,23 @@ export function createFleet(options: FleetOptions): Fleet {
   let assigned = new Map<string, Assigned>();
   let sets = new Map<string, { set: PolicySet; pods: number }>();
 
-  function surroundings(namespace: string): Surroundings {
+  function surroundings(namespace: string, freeze: Frozen | null): Surroundings {
     const observes = (known.namespaces.get(namespace)?.observeUntilMs ?? 0) > clock.wallMs();
     return {
-      settings: { mode: observes ? "observe" : "enforce", denialDetail: "full" },
+      settings: {
+        mode: observes ? "observe" : "enforce",
+        denialDetail: "full",
+        ...(options.onFullAllowed?.has(namespace) === true ? { onFull: "allow" } : {}),
+        ...(freeze === null ? {} : { freeze }),
+      },
       addresses: targetAddresses(targetsFor(known.targets.values(), own, namespace), known.services),
       cluster: { resolvers: known.services.get(options.dns) ?? [] },
     };
   }
+
+  /** A pod may be frozen before its set was ever compiled: it may have a bundle of another set. */
+  const bundleOf = (id: string, frozen: Frozen | null): StoredBundle | null =>
+    known.stored.get(id) ?? (frozen === null ? null : FROZEN_BUNDLE);
 
   function recompute(): readonly string[] {
     const withTargets = new Set([...known.targets.values()].map(({ namespace }) => namespace));
@@ -86,6 +103,7 @@ export function createFleet(options: FleetOptions): Fleet {
     const counted = new Map<string, { set: PolicySet; pods: number }>();
     const changed: string[] = [];
 
+    const freezes = Map.groupBy(known.freezes.values(), ({ namespace }) => namespace);
     const setOf = ({ namespace, labels }: ObservedPod): PolicySet => {
       const key = `${namespace}\0${JSON.stringify(labels)}`;
       let set = chosen.get(key);
@@ -97,14 +115,15 @@ export function createFleet(options: FleetOptions): Fleet {
       }
       return set;
     };
-    const tagOf = (namespace: string, id: string): string | null => {
-      const bundle = known.stored.get(id);
-      if (bundle === undefined) return null;
-      const key = `${namespace}\0${id}`;
+    const tagOf = (namespace: string, id: string, frozen: Frozen | null): string | null => {
+      const bundle = bundleOf(id, frozen);
+      if (bundle === null) return null;
+      const key = `${namespace}\0${id}\0${frozen?.id ?? ""}`;
       let tag = tags.get(key);
       if (tag === undefined) {
-        let its = around.get(namespace);
-        if (its === undefined) around.set(namespace, (its = surroundings(namespace)));
+        const place = `${namespace}\0${frozen?.id ?? ""}`;
+        let its = around.get(place);
+        if (its === undefined) around.set(place, (its = surroundings(namespace, frozen)));
         tags.set(key, (tag = issuer.etag(bundle, its)));
       }
       return tag;
@@ -112,8 +131,9 @@ export function createFleet(options: FleetOptions): Fleet {
 
     for (const pod of known.pods.values()) {
       const set = setOf(pod);
-      const etag = tagOf(pod.namespace, set.id);
-      next.set(pod.uid, { pod, set, etag });
+      const frozen = freezeOf([...(freezes.get(own) ?? []), ...(freezes.get(pod.namespace) ?? [])], own, pod);
+      const etag = tagOf(pod.namespace, set.id, frozen);
+      next.set(pod.uid, { pod, set, etag, frozen });
       const count = counted.get(set.id);
       if (count === undefined) counted.set(set.id, { set, pods: 1 });
       else count.pods++;
@@ -138,17 +158,17 @@ export function createFleet(options: FleetOptions): Fleet {
     offer(uid, address) {
       const its = assigned.get(uid);
       if (its === undefined) return none(503, "this pod is not known here (yet)");
-      const { pod, set, etag } = its;
+      const { pod, set, etag, frozen } = its;
       if (checkCaller && !pod.addresses.includes(address))
         return pod.addresses.length === 0
           ? none(503, "this pod's address is not known here yet")
           : none(403, "the request does not come from the pod's address");
-      const bundle = known.stored.get(set.id);
-      if (etag === null || bundle === undefined) return none(503, why(set));
+      const bundle = bundleOf(set.id, frozen);
+      if (etag === null || bundle === null) return none(503, why(set));
       return {
         kind: "bundle",
         etag,
-        issue: () => issuer.issue(pod.namespace, bundle, surroundings(pod.namespace)),
+        issue: () => issuer.issue(pod.namespace, bundle, surroundings(pod.namespace, frozen)),
       };
     },
   };

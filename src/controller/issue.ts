@@ -51,6 +51,27 @@ const LIFE_MS = 30 * 86_400_000;
  */
 const REUSE_MS = 1_000;
 
+/** The smallest WebAssembly module: magic and version. */
+const NO_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
+
+/** Given, with a freeze in its settings, to a frozen pod whose policies were never compiled. Decides nothing else. */
+export const FROZEN_BUNDLE: StoredBundle = {
+  id: "frozen",
+  content: "",
+  parts: {
+    wasm: NO_MODULE,
+    metadata: {
+      reads: [],
+      mayHold: false,
+      mayMask: false,
+      settings: { mode: "enforce", denialDetail: "full" },
+      policies: [],
+      rules: [],
+    },
+    data: { sidegate: { targets: {}, data: {} } },
+  },
+};
+
 export function createIssuer({ cluster, key, clock }: IssuerOptions): Issuer {
   const kept = new Lru<string, Issued & { readonly sequence: number }>(KEPT);
   const newest = new Lru<string, number>(10_000);
@@ -74,7 +95,8 @@ export function createIssuer({ cluster, key, clock }: IssuerOptions): Issuer {
       const { parts } = bundle;
       const { archive } = assembleBundle(
         {
-          wasm: parts.wasm,
+          // What is frozen decides nothing: its module need not be sent, compiled or warmed up.
+          wasm: surroundings.settings.freeze === undefined ? parts.wasm : NO_MODULE,
           metadata: { ...parts.metadata, settings: surroundings.settings },
           data: surrounded(parts.data, surroundings),
         },

@@ -57,7 +57,7 @@ export function createMaker(options: MakerOptions): Maker {
     const targets = targetsFor(known.targets.values(), own, set.targetsOf);
     return JSON.stringify([
       ...set.policies.map(({ uid, generation }) => `${uid}:${generation}`),
-      ...targets.map(({ namespace, name, generation }) => `${namespace}/${name}:${generation}`),
+      ...targets.map(({ namespace, name, uid, generation }) => `${namespace}/${name}:${uid}:${generation}`),
     ]);
   }
 

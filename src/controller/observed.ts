@@ -35,6 +35,7 @@ export interface ObservedPolicy {
 export interface ObservedTarget {
   readonly namespace: string;
   readonly name: string;
+  readonly uid: string;
   readonly generation: number;
   readonly status: ObservedStatus;
   readonly spec: TargetSpec;
@@ -82,9 +83,9 @@ export function observePolicy(object: KubeObject): ObservedPolicy {
 }
 
 export function observeTarget(object: KubeObject): ObservedTarget {
-  const { namespace = "", name, generation = 0 } = object.metadata;
+  const { namespace = "", name, uid = "", generation = 0 } = object.metadata;
   const spec: unknown = (object as WithStatus).spec;
-  const base = { namespace, name, generation, status: observeStatus(object) };
+  const base = { namespace, name, uid, generation, status: observeStatus(object) };
   if (target.Check(spec)) return { ...base, spec, malformed: "" };
   const first = target.Errors(spec)[0];
   const malformed = `spec${(first?.instancePath ?? "").replaceAll("/", ".")}: ${first?.message ?? "is malformed"}`;

@@ -5,6 +5,7 @@
  * A namespace's policy never takes a cluster policy's name: it would make the cluster's set uncompilable.
  */
 import { createHash } from "node:crypto";
+import type { Target } from "#contract/target.ts";
 import { resourceSources } from "#policy/compile/resource.ts";
 import type { PolicySources } from "#policy/compile/sources.ts";
 import type { ObservedPolicy, ObservedTarget } from "./observed.ts";
@@ -57,10 +58,22 @@ export function makeSet(policies: readonly ObservedPolicy[], targetsOf: string):
 
 /** The texts to compile. `targets`: the cluster's and the namespace's own, the cluster's first. */
 export function sourcesOf(set: PolicySet, targets: readonly ObservedTarget[]): PolicySources {
-  return resourceSources(
-    set.policies,
-    targets.map(({ name, spec }) => ({ name, ...spec })),
-  );
+  return resourceSources(set.policies, targets.map(bundled));
+}
+
+/** As bundles have it: without the Secret's name, and with what binds its credential to what it is now. */
+function bundled(target: ObservedTarget): Target {
+  const { credentialFrom: _from, ...spec } = target.spec;
+  return { name: target.name, ...spec, ...(spec.credential === undefined ? {} : { binding: bindingOf(target) }) };
+}
+
+/** Of everything that a target is but where its credential comes from: another host, port, authority or namespace is another one. */
+export function bindingOf({ namespace, name, spec }: Pick<ObservedTarget, "namespace" | "name" | "spec">): string {
+  const { credentialFrom: _from, ...rest } = spec;
+  return createHash("sha256")
+    .update(JSON.stringify([namespace, name, rest]))
+    .digest("base64url")
+    .slice(0, 27);
 }
 
 /** Equal for equal sources: what was compiled once need not be again. */

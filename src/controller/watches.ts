@@ -3,9 +3,10 @@ import { CONTROL_OBJECT } from "#contract/control-environment.ts";
 import type { Clock } from "#core/clock.ts";
 import { type CacheOptions, startCache } from "#kube/cache.ts";
 import type { SecretObject } from "#kube/certificate-keeper.ts";
-import type { Kube, KubeObject, Resource, Scope } from "#kube/port.ts";
+import { hasStatus, type Kube, type KubeObject, type Resource, type Scope } from "#kube/port.ts";
 import { RESOURCE } from "#kube/resources.ts";
 import type { Known } from "./fleet.ts";
+import { type ObservedFreeze, observeFreeze } from "./freezes.ts";
 import { observeNamespace, observePod, observePolicy, observeTarget } from "./observed.ts";
 import { clusterAddresses } from "./services.ts";
 import { readStored, type StoredBundle } from "./stored-bundle.ts";
@@ -16,11 +17,21 @@ export interface WatchOptions {
   readonly own: string;
   readonly clock: Clock;
   readonly changed: () => void;
+  /** A freeze is not there any more. */
+  readonly thawed?: (freeze: ObservedFreeze) => void;
   readonly onFault: CacheOptions<unknown>["onFault"];
   readonly signal: AbortSignal;
 }
 
-const MAX = { policies: 5_000, targets: 10_000, namespaces: 20_000, services: 50_000, pods: 100_000, stored: 4_000 };
+const MAX = {
+  policies: 5_000,
+  targets: 10_000,
+  namespaces: 20_000,
+  services: 50_000,
+  pods: 100_000,
+  stored: 4_000,
+  freezes: 10_000,
+};
 
 /** Resolves when everything was listed once. */
 export async function watchAll(options: WatchOptions): Promise<void> {
@@ -61,7 +72,24 @@ export async function watchAll(options: WatchOptions): Promise<void> {
       return before !== undefined && known.stored.delete(before.id);
     },
   } as Map<string, StoredBundle>;
+  const freezes = startCache<ObservedFreeze>({
+    kube: options.kube,
+    resource: RESOURCE.freeze,
+    project: (object) => observeFreeze(object, own),
+    onFault: options.onFault,
+    signal: options.signal,
+    maxEntries: MAX.freezes,
+    onChange(key, value) {
+      const before = known.freezes.get(key);
+      if (value !== undefined) known.freezes.set(key, value);
+      else known.freezes.delete(key);
+      if (value === undefined && before !== undefined) options.thawed?.(before);
+      options.changed();
+    },
+  });
   await Promise.all([
+    // Nothing is served before it is known who is frozen; only where the resource itself is missing (CRDs of an older release) nobody is.
+    missing(options.kube, RESOURCE.freeze).then((none) => (none ? undefined : freezes.synced)),
     follow(RESOURCE.agentPolicy, observePolicy, { map: known.policies, max: MAX.policies }),
     follow(RESOURCE.clusterAgentPolicy, observePolicy, { map: known.policies, max: MAX.policies }),
     follow(RESOURCE.egressTarget, observeTarget, { map: known.targets, max: MAX.targets }),
@@ -77,4 +105,14 @@ export async function watchAll(options: WatchOptions): Promise<void> {
       scope: { namespace: own, labelSelector: CONTROL_OBJECT.bundleLabel },
     }),
   ]);
+}
+
+/** Whether the API server does not have this kind of object at all. */
+async function missing(kube: Kube, resource: Resource): Promise<boolean> {
+  try {
+    await kube.list(resource, {}, { limit: 1, continues: "" });
+    return false;
+  } catch (fault) {
+    return hasStatus(fault, 404);
+  }
 }

@@ -4,6 +4,7 @@
  * Errs towards refusal: whatever is wrong with module, data or targets is a BundleFault; a fault while deciding is a denial.
  */
 import type { Decision } from "#contract/decision.ts";
+import { type Frozen, frozenText } from "#contract/freeze.ts";
 import type { LoadedPolicy } from "#contract/policy-port.ts";
 import { Lru } from "#core/lru.ts";
 import type { OpenBundle } from "./bundle.ts";
@@ -34,6 +35,7 @@ const WARM_UPS = 64;
 
 export function loadPolicy(bundle: OpenBundle, options: LoadOptions): LoadedPolicy | BundleFault {
   const { manifest, claims } = bundle;
+  if (manifest.metadata.settings.freeze !== undefined) return loadFrozen(bundle, manifest.metadata.settings.freeze);
   let evaluator: Evaluator;
   let targets: LoadedPolicy["targets"];
   try {
@@ -70,6 +72,26 @@ export function loadPolicy(bundle: OpenBundle, options: LoadOptions): LoadedPoli
     targets,
     settings,
     decide: cache === null ? (input) => evaluate(input).decision : (input) => decideCached(cache, evaluate, input),
+  };
+}
+
+/** A freeze decides alone: the module is not even looked at, so nothing that is wrong with it keeps a freeze out. */
+function loadFrozen({ manifest, claims, data }: OpenBundle, freeze: Frozen): LoadedPolicy {
+  const decision = faultDecision("frozen", frozenText(freeze));
+  let targets: LoadedPolicy["targets"] = [];
+  try {
+    // Known targets get the answer that says why; without them all of it is refused as unknown.
+    targets = readTargets(data);
+  } catch (fault) {
+    if (!(fault instanceof TypeError)) throw fault;
+  }
+  return {
+    revision: manifest.revision,
+    sequence: claims.sequence,
+    profile: { revision: manifest.revision, reads: () => false, mayHold: false, mayMask: false },
+    targets,
+    settings: { ...manifest.metadata.settings, mode: "enforce" },
+    decide: () => decision,
   };
 }
 

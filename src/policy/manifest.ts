@@ -4,9 +4,10 @@
  * Ours are optional: a bundle without them (from another OPA builder) counts as reading every input path, enforces, and names no
  * rules. Members of a wrong shape are an error, never ignored: they decide what is left out of the policy's input.
  */
+import { FREEZE_SCOPES, type Frozen } from "#contract/freeze.ts";
 import type { Settings } from "#contract/policy-port.ts";
 
-/** Where one rule stands, for `explain` and `why`. `code`: of a denial, when it is a literal. */
+/** Where one rule stands, for `explain` and `why`. `code`: of a denial, or a credential's name, when it is a literal. */
 export interface RuleLocation {
   readonly policy: string;
   readonly rule: string;
@@ -84,6 +85,12 @@ function readMetadata(from: Record<string, unknown>): BundleMetadata {
       ...(settings["foreign"] === undefined
         ? {}
         : { foreign: oneOf(settings["foreign"], ["warn", "strip", "deny"], "settings.foreign") }),
+      ...(settings["onFull"] === undefined
+        ? {}
+        : { onFull: oneOf(settings["onFull"], ["deny", "allow"], "settings.onFull") }),
+      ...(settings["freeze"] === undefined
+        ? {}
+        : { freeze: readFreeze(object(settings["freeze"], "settings.freeze")) }),
     },
     policies: array(from["policies"], "policies").map((item) => {
       const policy = object(item, "policies");
@@ -103,6 +110,16 @@ function readMetadata(from: Record<string, unknown>): BundleMetadata {
         line: number(rule["line"], "rules.line"),
       };
     }),
+  };
+}
+
+function readFreeze(from: Record<string, unknown>): Frozen {
+  return {
+    scope: oneOf(from["scope"], FREEZE_SCOPES, "settings.freeze.scope"),
+    by: string(from["by"], "settings.freeze.by"),
+    reason: string(from["reason"], "settings.freeze.reason"),
+    since: string(from["since"], "settings.freeze.since"),
+    id: string(from["id"], "settings.freeze.id"),
   };
 }
 

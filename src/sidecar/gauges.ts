@@ -29,6 +29,7 @@ export function fillSidecarMetrics(
     metrics.policy.clear();
     if (loaded !== null) metrics.policy.with(loaded.revision, loaded.settings.mode).value = 1;
     if (loaded !== null) metrics.policyAge.with().value = (fixed.elapsedMs() - sidecar.policySinceMs()) / 1000;
+    metrics.frozen.with().value = loaded?.settings.freeze === undefined ? 0 : 1;
     metrics.targets.with().value = loaded?.targets.length ?? 0;
   });
 }

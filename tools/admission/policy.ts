@@ -4,6 +4,8 @@ export interface Rule {
   readonly apiGroups: readonly string[];
   readonly resources: readonly string[];
   readonly operations: readonly ("CREATE" | "UPDATE" | "DELETE" | "CONNECT")[];
+  /** Default: v1. */
+  readonly apiVersions?: readonly string[];
 }
 
 export interface Check {
@@ -44,7 +46,7 @@ export function manifest(policy: Policy): object {
       ...(policy.params && { paramKind: { apiVersion: "v1", kind: "ConfigMap" } }),
       matchConstraints: {
         matchPolicy: "Equivalent",
-        resourceRules: policy.rules.map((rule) => ({ ...rule, apiVersions: ["v1"], scope: "*" })),
+        resourceRules: policy.rules.map((rule) => ({ ...rule, apiVersions: rule.apiVersions ?? ["v1"], scope: "*" })),
       },
       ...(Object.keys(policy.conditions).length > 0 && {
         matchConditions: Object.entries(policy.conditions).map(([name, expression]) => ({ name, expression })),

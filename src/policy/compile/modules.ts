@@ -49,6 +49,7 @@ interface RuleHead extends Located {
 interface Rule extends Located {
   readonly head: RuleHead;
   readonly default?: boolean;
+  readonly else?: unknown;
 }
 interface Ast {
   readonly package: { readonly path: readonly Term[] } & Located;
@@ -161,7 +162,9 @@ function readRules(ast: Ast, file: string, policy: string, problems: Problem[]):
         message: `${name} must be written as \`${name} ${shape === "set" ? "contains … if" : "if"} …\``,
       });
     has.add(name);
-    if (rule.default !== true) rules.push({ policy, rule: name, code: literalCode(head.key), file, line });
+    // Which credentials a policy can name is what the controller hands out by: so a default counts as well.
+    if (name === "credential") rules.push({ policy, rule: name, code: literalCredential(rule), file, line });
+    else if (rule.default !== true) rules.push({ policy, rule: name, code: literalCode(head.key), file, line });
   }
   if (has.size === 0)
     problems.push({
@@ -170,6 +173,11 @@ function readRules(ast: Ast, file: string, policy: string, problems: Problem[]):
       message: `has none of the rules that are asked for: ${[...RULES.keys()].join(", ")}`,
     });
   return { file, policy, has, rules, starts: starts.sort((a, b) => a.line - b.line) };
+}
+
+/** The name in `credential := "…" if …`; null where it is computed. */
+function literalCredential({ head, else: other }: Rule): string | null {
+  return other === undefined && head.value?.type === "string" ? String(head.value.value) : null;
 }
 
 /** The code of `deny contains {"code": "…", …}`, where it is a literal. */

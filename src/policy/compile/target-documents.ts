@@ -5,6 +5,7 @@
 import { type Static } from "typebox";
 import { Compile } from "typebox/compile";
 import { EgressTarget, type Target } from "#contract/target.ts";
+import { targetCredentialProblems } from "#contract/target-credential.ts";
 import type { Problem } from "./problem.ts";
 import type { SourceFile } from "./sources.ts";
 import { type ParsedDocument, parseYamlDocuments } from "./yaml-text.ts";
@@ -29,8 +30,10 @@ export function readTargetDocuments(
     if (problems.length > before) continue;
     const { metadata, spec } = value as Static<typeof EgressTarget>;
     checkSpec(file, document, spec, problems);
+    // Where a credential comes from is the controller's affair, or that of `credentials.yaml`: no bundle says it.
+    const { credentialFrom: _from, ...told } = spec;
     if (problems.length === before)
-      targets.push({ target: { name: metadata.name, ...spec }, line: document.lineOf(["metadata", "name"]) });
+      targets.push({ target: { name: metadata.name, ...told }, line: document.lineOf(["metadata", "name"]) });
   }
   return targets;
 }
@@ -63,23 +66,8 @@ function checkSpec(
   spec: Static<typeof EgressTarget>["spec"],
   problems: Problem[],
 ): void {
-  const wildcard = spec.hosts.findIndex((host) => host.startsWith("*."));
-  if (wildcard !== -1 && spec.credential !== undefined)
-    problems.push({
-      file: file.name,
-      line: document.lineOf(["spec", "hosts", wildcard]),
-      message: `spec.hosts.${wildcard}: a wildcard may not stand together with a credential`,
-    });
-  if (spec.insecureCredential === true && (spec.endpoints ?? []).length === 0)
-    problems.push({
-      file: file.name,
-      line: document.lineOf(["spec", "insecureCredential"]),
-      message: "spec.insecureCredential: without TLS only endpoints say who gets the credential, and there are none",
-    });
-  if (spec.credential !== undefined && spec.tls === "passthrough")
-    problems.push({
-      file: file.name,
-      line: document.lineOf(["spec", "tls"]),
-      message: "spec.tls: nothing can be put into a connection that passes through",
-    });
+  for (const { field, message } of targetCredentialProblems(spec)) {
+    const at = field.split(".").map((part) => (/^[0-9]+$/.test(part) ? Number(part) : part));
+    problems.push({ file: file.name, line: document.lineOf(at), message: `${field}: ${message}` });
+  }
 }

@@ -29,6 +29,7 @@
   (dict "name" "sidegate-entry" "policy" "sidegate-entry" "namespaces" $anywhere)
   (dict "name" "sidegate-tokens" "policy" "sidegate-tokens")
   (dict "name" "sidegate-namespaces" "policy" "sidegate-namespaces" "params" "sidegate-injection")
+  (dict "name" "sidegate-freezes" "policy" "sidegate-freezes")
 }}
 ---
 apiVersion: admissionregistration.k8s.io/v1
@@ -58,5 +59,5 @@ spec:
 
 {{/* For the controller's rights: policies and bindings by name. A test compares. */}}
 {{- define "sidegate.lockNames" -}}
-[sidegate-audience, sidegate-entry, sidegate-forbidden, sidegate-forbidden-pods, sidegate-gateway, sidegate-gateway-pods, sidegate-locked, sidegate-locked-entry, sidegate-locked-pods, sidegate-namespaces, sidegate-resolvers, sidegate-resolvers-pods, sidegate-runtime, sidegate-runtime-pods, sidegate-tokens, sidegate-updates]
+[sidegate-audience, sidegate-entry, sidegate-forbidden, sidegate-forbidden-pods, sidegate-freezes, sidegate-gateway, sidegate-gateway-pods, sidegate-locked, sidegate-locked-entry, sidegate-locked-pods, sidegate-namespaces, sidegate-resolvers, sidegate-resolvers-pods, sidegate-runtime, sidegate-runtime-pods, sidegate-tokens, sidegate-updates]
 {{- end }}

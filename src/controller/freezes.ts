@@ -1,0 +1,113 @@
+/**
+ * Freezes as objects of the cluster: read into what the fleet decides by, counted, put on record, and taken away when they were
+ * lifted and that is on record too.
+ *
+ * Errs towards frozen: an object that does not fit its schema (an older or a newer one) freezes what its namespace says.
+ */
+import { Compile } from "typebox/compile";
+import type { Acts } from "#audit/acts.ts";
+import type { FreezeEntry, Frozen } from "#contract/freeze.ts";
+import { FreezeSpec, type FreezeStatus } from "#contract/freeze-spec.ts";
+import { hasStatus, type Kube, type KubeObject } from "#kube/port.ts";
+import { RESOURCE } from "#kube/resources.ts";
+import type { Fleet, Known } from "./fleet.ts";
+
+export interface ObservedFreeze extends FreezeEntry {
+  readonly uid: string;
+  readonly status: FreezeStatus;
+}
+
+interface FreezeObject extends KubeObject {
+  readonly spec?: unknown;
+  readonly status?: FreezeStatus;
+}
+
+const spec = Compile(FreezeSpec);
+
+/** `own`: the gateway's namespace, where a freeze without a pod is everybody's. */
+export function observeFreeze(object: KubeObject, own: string): ObservedFreeze {
+  const { namespace = "", name, uid = "", creationTimestamp = "" } = object.metadata;
+  const given: unknown = (object as FreezeObject).spec;
+  const good = spec.Check(given) ? given : null;
+  const pod = good?.pod ?? null;
+  const scope: Frozen["scope"] = pod !== null ? "pod" : namespace === own ? "all" : "namespace";
+  return {
+    namespace,
+    name,
+    uid,
+    pod,
+    frozen: {
+      scope,
+      by: good?.by ?? "somebody",
+      reason: good?.reason ?? "its object cannot be read",
+      since: creationTimestamp,
+      id: uid,
+    },
+    lifted: good?.lifted === undefined ? null : { by: good.lifted.by, reason: good.lifted.reason ?? "" },
+    status: (object as FreezeObject).status ?? {},
+  };
+}
+
+export interface FreezeWork {
+  readonly kube: Kube;
+  readonly known: Known;
+  readonly fleet: Fleet;
+  /** Null: there is no collector to tell. */
+  readonly acts: Acts | null;
+  readonly onFault: (fault: unknown) => void;
+}
+
+/** The leader's round: records what is new of each freeze, counts its pods, takes away what is over. Rejects never. */
+export async function workOnFreezes(
+  { kube, known, fleet, acts, onFault }: FreezeWork,
+  signal: AbortSignal,
+): Promise<void> {
+  const pods = new Map<string, number>();
+  for (const { frozen } of fleet.assigned.values())
+    if (frozen !== null) pods.set(frozen.id, (pods.get(frozen.id) ?? 0) + 1);
+  for (const freeze of known.freezes.values()) {
+    if (signal.aborted) return;
+    const at = { namespace: freeze.namespace, name: freeze.name };
+    try {
+      const recorded = await record(freeze, acts);
+      const counted = pods.get(freeze.uid) ?? 0;
+      const { status } = freeze;
+      if (freeze.lifted !== null && (recorded === "lifted" || acts === null)) {
+        await kube.remove(RESOURCE.freeze, at);
+        continue;
+      }
+      if (status.recorded !== recorded || (status.pods ?? -1) !== counted) {
+        const next: FreezeStatus = { pods: counted, ...(recorded === undefined ? {} : { recorded }) };
+        await kube.patch(RESOURCE.freeze, at, { status: next }, "status");
+      }
+    } catch (fault) {
+      if (!hasStatus(fault, 404)) onFault(fault);
+    }
+  }
+}
+
+/** What is on record afterwards. An act carries a key, so that one told twice is stored once. */
+async function record(freeze: ObservedFreeze, acts: Acts | null): Promise<FreezeStatus["recorded"]> {
+  let { recorded } = freeze.status;
+  if (acts === null) return recorded;
+  const { namespace, name, pod, frozen, lifted, uid } = freeze;
+  const subject = { namespace, name, scope: frozen.scope, ...(pod === null ? {} : { pod }) };
+  if (recorded === undefined) {
+    const { by, reason, since } = frozen;
+    await acts.record({ key: `freeze/${uid}`, act: "freeze", members: { ...subject, by, reason, since } });
+    recorded = "frozen";
+  }
+  if (lifted !== null && recorded === "frozen") {
+    const { by, reason } = lifted;
+    await acts.record({ key: `unfreeze/${uid}`, act: "unfreeze", members: { ...subject, by, reason } });
+    recorded = "lifted";
+  }
+  return recorded;
+}
+
+/** One that went away without having been lifted: whoever deleted it is not named anywhere. */
+export async function recordGone({ namespace, name, frozen, lifted, uid }: ObservedFreeze, acts: Acts): Promise<void> {
+  if (lifted !== null) return;
+  const members = { namespace, name, scope: frozen.scope, by: "", reason: "the object was deleted" };
+  await acts.record({ key: `unfreeze/${uid}`, act: "unfreeze", members });
+}
