@@ -29,6 +29,7 @@ import { openNameFile } from "./destination/name-file.ts";
 import { createResolver, type Resolver } from "./destination/resolver.ts";
 import { SyntheticNames } from "./destination/synthetic.ts";
 import { createDetector } from "./detect/detector.ts";
+import { followFreeze } from "./freeze.ts";
 import { createJudges, type JudgeOptions, type Run, type Verdict } from "./judge/judge.ts";
 import { createHttpLane, isHttp, refusePlainHttp } from "./lanes/http/lane.ts";
 import { createOpaqueLane } from "./lanes/opaque/lane.ts";
@@ -126,6 +127,7 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
 
   // Policy.
   let policySinceMs = clock.elapsedMs();
+  const freeze = followFreeze(recorder, (message) => log.warn("freeze", { message }));
   const policy = startPolicyHolder({
     source: outside.bundles,
     trust: {
@@ -141,6 +143,7 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
         policySinceMs = clock.elapsedMs();
         outside.metrics.policyUpdates.with("loaded").add(1);
         recorder.note("policy", `"revision":"${loaded.revision}","sequence":${loaded.sequence},"from":"${from}"`);
+        freeze(loaded);
         log.info("policy in force", { revision: loaded.revision, sequence: loaded.sequence, from });
       },
       refused: (fault) => {
