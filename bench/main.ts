@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
+import { admission } from "./parts/admission.ts";
 import { bulk } from "./parts/bulk.ts";
 import { footprint } from "./parts/footprint.ts";
 import { http } from "./parts/http.ts";
@@ -17,7 +18,7 @@ import { print, type Report } from "./report.ts";
 import type { RoundsPlan } from "./rounds.ts";
 
 const PARTS: Readonly<Record<string, (folder: string, plan: RoundsPlan, words: readonly string[]) => Promise<Report>>> =
-  { http, bulk, policy, postgres, footprint, profile };
+  { http, bulk, policy, postgres, footprint, admission, profile };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -22,6 +22,8 @@ export const SYSTEM_BUNDLES = [
 ] as const;
 
 export const ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount";
+/** An empty, `.` or `..` segment, or a slash at the end: what `normalize` would change. */
+const UNNORMAL = /\/(\.{0,2})(\/|$)/;
 const OUR_FOLDER = path.posix.dirname(PATHS.trust);
 
 const FOLDER_MOUNT: VolumeMount = { name: VOLUME.trust, mountPath: PATHS.trust, readOnly: true };
@@ -37,6 +39,10 @@ const ACCOUNT_MOUNTS: readonly VolumeMount[] = [
   { name: VOLUME.account, mountPath: `${ACCOUNT_FOLDER}/namespace`, subPath: "namespace", readOnly: true },
 ];
 const ALL_OF_OURS: readonly VolumeMount[] = [FOLDER_MOUNT, ...BUNDLE_MOUNTS, ...ACCOUNT_MOUNTS];
+const OUR_PLACES: ReadonlyMap<VolumeMount, string> = new Map(ALL_OF_OURS.map((ours) => [ours, real(ours.mountPath)]));
+const REFUSED_PLACES: readonly string[] = SYSTEM_BUNDLES.map(real);
+const OUR_REAL_FOLDER = real(OUR_FOLDER);
+const ACCOUNT_REAL_FOLDER = real(ACCOUNT_FOLDER);
 
 export interface MountPlan {
   readonly mounts: readonly VolumeMount[];
@@ -54,14 +60,18 @@ export function planMounts(container: Container, field: string, volumes: readonl
   for (const [index, mount] of (container.volumeMounts ?? []).entries()) {
     const at = `${field}.volumeMounts[${index}]`;
     if (ALL_OF_OURS.some((ours) => equalJson(ours, mount))) continue; // put back below
-    const refusal = refusalOf(mount, at);
+    const place = real(mount.mountPath);
+    const refusal = refusalOf(mount, place, at);
     if (refusal !== null) violations.push(refusal);
-    else if (isAt(mount, ACCOUNT_FOLDER)) replaced.push(mount.name);
+    else if (isAt(place, ACCOUNT_REAL_FOLDER)) replaced.push(mount.name);
     else theirs.push(mount);
   }
   const warnings: Violation[] = [];
+  const full = theirs
+    .filter((mount) => !isWritable(mount, volumes))
+    .map((mount) => ({ mountPath: mount.mountPath, place: real(mount.mountPath) }));
   const ours = ALL_OF_OURS.filter((mount) => {
-    const covering = theirs.find((other) => covers(other, mount.mountPath) && !isWritable(other, volumes));
+    const covering = full.find(({ place }) => covers(place, OUR_PLACES.get(mount) ?? ""));
     if (covering === undefined) return true;
     const said = {
       field: `${field}.volumeMounts[${covering.mountPath}]`,
@@ -74,12 +84,12 @@ export function planMounts(container: Container, field: string, volumes: readonl
   return { mounts: [...theirs, ...ours], replaced, warnings, violations };
 }
 
-function refusalOf(mount: VolumeMount, at: string): Violation | null {
+function refusalOf(mount: VolumeMount, place: string, at: string): Violation | null {
   if (hasOurVolumeName(mount.name))
     return { field: `${at}.name`, message: `volume ${mount.name} is the gateway's; remove the mount` };
-  if (isAt(mount, OUR_FOLDER))
+  if (isAt(place, OUR_REAL_FOLDER))
     return { field: `${at}.mountPath`, message: `${OUR_FOLDER} is the gateway's; mount it elsewhere` };
-  if (SYSTEM_BUNDLES.some((bundle) => isAt(mount, bundle)))
+  if (REFUSED_PLACES.some((bundle) => isAt(place, bundle)))
     return {
       field: `${at}.mountPath`,
       message:
@@ -88,20 +98,19 @@ function refusalOf(mount: VolumeMount, at: string): Violation | null {
   return null;
 }
 
-/** At the place itself, or below it. */
-function isAt(mount: VolumeMount, place: string): boolean {
-  const own = real(mount.mountPath);
-  return own === real(place) || own.startsWith(`${real(place)}/`);
+/** At the folder itself, or below it. Both as `real` says it. */
+function isAt(place: string, folder: string): boolean {
+  return place === folder || place.startsWith(`${folder}/`);
 }
 
-function covers(mount: VolumeMount, place: string): boolean {
-  const own = real(mount.mountPath);
-  return own === "/" || real(place).startsWith(`${own}/`);
+function covers(place: string, ours: string): boolean {
+  return place === "/" || ours.startsWith(`${place}/`);
 }
 
 /** As it will lie in nearly every image, where /var/run is a link to /run. */
 function real(mountPath: string): string {
-  const normal = path.posix.normalize(`/${mountPath}`).replace(/(?<=.)\/$/, "");
+  const absolute = mountPath.startsWith("/") && !UNNORMAL.test(mountPath);
+  const normal = absolute ? mountPath : path.posix.normalize(`/${mountPath}`).replace(/(?<=.)\/$/, "");
   return normal === "/var/run" || normal.startsWith("/var/run/") ? normal.slice("/var".length) : normal;
 }
 

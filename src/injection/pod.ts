@@ -183,19 +183,28 @@ export function readPod(value: unknown): PodReading {
   return { kind: "pod", pod };
 }
 
-/** The same object where nothing in it is null, which is nearly always. */
+/** The same object where nothing in it is null, which is nearly always: so nothing is copied before something is found. */
 function withoutNulls(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) {
-    const items = value.map(withoutNulls);
-    return items.every((item, index) => item === value[index]) ? value : items;
+    let items: unknown[] | null = null;
+    for (let index = 0; index < value.length; index++) {
+      const item: unknown = value[index];
+      const kept = withoutNulls(item);
+      if (kept !== item) (items ??= [...(value as unknown[])])[index] = kept;
+    }
+    return items ?? value;
   }
-  const members = Object.entries(value);
-  const kept = members
-    .filter(([, member]) => member !== null)
-    .map(([key, member]) => [key, withoutNulls(member)] as const);
-  const same = kept.length === members.length && kept.every(([, member], index) => member === members[index]?.[1]);
-  return same ? value : Object.fromEntries(kept);
+  const members = value as Readonly<Record<string, unknown>>;
+  let same = true;
+  for (const key of Object.keys(members)) {
+    const member = members[key];
+    same = member !== null && withoutNulls(member) === member;
+    if (!same) break;
+  }
+  if (same) return value;
+  const kept = Object.entries(members).filter(([, member]) => member !== null);
+  return Object.fromEntries(kept.map(([key, member]) => [key, withoutNulls(member)]));
 }
 
 /** `/spec/containers/0/name` as people write it: `spec.containers[0].name`. */
