@@ -74,6 +74,7 @@ const sidecar = await startSidecar(config, {
   originalDestination: originalDestination(),
   bundles: await bundleSource(),
   credentials: credentialSource(),
+  preload: path.join(import.meta.dirname, "trust-preload.so"), // beside the bundle
   token: config.collector.startsWith("unix:") ? null : () => readFile(PATHS.token, "utf8"),
   hosts: config.hosts === "" ? new Map() : hostsOf(readFileSync(config.hosts, "utf8")),
   nameservers: config.resolvers.flatMap((text) => nameserver(text)),

@@ -6,6 +6,7 @@ import { copyFileSync, globSync, mkdirSync, rmSync, writeFileSync } from "node:f
 import path from "node:path";
 import { build } from "esbuild";
 import { BUNDLE_OPTIONS } from "./bundle-options.ts";
+import { buildPreload } from "./preload.ts";
 
 const OUT = "dist";
 const entries: Record<string, string> = { sidegate: "cmd/sidegate/main.ts" };
@@ -26,3 +27,6 @@ for (const [name, entry] of Object.entries(entries)) {
 }
 // PostgreSQL's parser, loaded with the first SQL.
 copyFileSync("node_modules/libpg-query/wasm/libpg-query.wasm", `${OUT}/libpg-query.wasm`);
+console.log(
+  buildPreload(`${OUT}/trust-preload.so`) ? `${OUT}/trust-preload.so` : "no C compiler: without trust-preload.so",
+);

@@ -45,6 +45,10 @@ export const PATHS = {
   bundleFile: "ca-bundle.pem",
   caFile: "sidegate-ca.pem",
   storeFile: "sidegate-ca.jks",
+  /** In the trust folder: the library that sets trust variables where a parent passed none on, its list, and what it sets. */
+  preloadLibrary: "preload.so",
+  preloadList: "ld.so.preload",
+  preloadEnvironment: "environment",
 } as const;
 
 /** The record's id, in each refusal that HTTP carries. */

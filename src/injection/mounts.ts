@@ -33,14 +33,21 @@ const BUNDLE_MOUNTS: readonly VolumeMount[] = SYSTEM_BUNDLES.map((mountPath) => 
   subPath: PATHS.bundleFile,
   readOnly: true,
 }));
+/** Read by the dynamic loader of each program: variables of ours where a parent passed none on. */
+const PRELOAD_MOUNT: VolumeMount = {
+  name: VOLUME.trust,
+  mountPath: "/etc/ld.so.preload",
+  subPath: PATHS.preloadList,
+  readOnly: true,
+};
 // Single files: no token lies beside them, and nothing has to be mounted inside a read-only volume.
 const ACCOUNT_MOUNTS: readonly VolumeMount[] = [
   { name: VOLUME.trust, mountPath: `${ACCOUNT_FOLDER}/ca.crt`, subPath: PATHS.caFile, readOnly: true },
   { name: VOLUME.account, mountPath: `${ACCOUNT_FOLDER}/namespace`, subPath: "namespace", readOnly: true },
 ];
-const ALL_OF_OURS: readonly VolumeMount[] = [FOLDER_MOUNT, ...BUNDLE_MOUNTS, ...ACCOUNT_MOUNTS];
+const ALL_OF_OURS: readonly VolumeMount[] = [FOLDER_MOUNT, ...BUNDLE_MOUNTS, PRELOAD_MOUNT, ...ACCOUNT_MOUNTS];
 const OUR_PLACES: ReadonlyMap<VolumeMount, string> = new Map(ALL_OF_OURS.map((ours) => [ours, real(ours.mountPath)]));
-const REFUSED_PLACES: readonly string[] = SYSTEM_BUNDLES.map(real);
+const REFUSED_PLACES: readonly string[] = [...SYSTEM_BUNDLES, PRELOAD_MOUNT.mountPath].map(real);
 const OUR_REAL_FOLDER = real(OUR_FOLDER);
 const ACCOUNT_REAL_FOLDER = real(ACCOUNT_FOLDER);
 
@@ -93,7 +100,9 @@ function refusalOf(mount: VolumeMount, place: string, at: string): Violation | n
     return {
       field: `${at}.mountPath`,
       message:
-        "the gateway mounts its bundle here; name an authority of your own in the target that it is for (upstream.ca)",
+        place === PRELOAD_MOUNT.mountPath
+          ? "the gateway mounts its list here; load your library by LD_PRELOAD in the container's environment"
+          : "the gateway mounts its bundle here; name an authority of your own in the target that it is for (upstream.ca)",
     };
   return null;
 }

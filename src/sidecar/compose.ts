@@ -9,7 +9,7 @@ import path from "node:path";
 import { type AuditFigures, openAudit, parseCollector } from "#audit/open.ts";
 import type { CredentialSource } from "#contract/credential.ts";
 import { LIMITS } from "#contract/limits.ts";
-import { ADMIN_PORT, ANNOTATION, CAPTURE_PORT, DNS_PORT, SYNTHETIC } from "#contract/names.ts";
+import { ADMIN_PORT, ANNOTATION, CAPTURE_PORT, DNS_PORT, PATHS, SYNTHETIC } from "#contract/names.ts";
 import type { BundleSource } from "#contract/policy-port.ts";
 import type { Workload } from "#contract/record.ts";
 import { trustPaths } from "#contract/trust-environment.ts";
@@ -45,6 +45,7 @@ import { type Rooms, serve } from "./pipeline.ts";
 import type { SocketAddress } from "./seam/stages.ts";
 import { loadAuthority } from "./tls/authority.ts";
 import { createLeafSource } from "./tls/leaf-source.ts";
+import { writePreload } from "./tls/preload.ts";
 import { systemRoots, writeTrustFiles } from "./tls/trust.ts";
 import { loadTokenKey } from "./token-key.ts";
 import { createTransport } from "./transport/transport.ts";
@@ -67,6 +68,8 @@ export interface Surroundings {
   readonly labels: Readonly<Record<string, string>>;
   /** The pod's: stamps of our admission are among them. */
   readonly annotations?: Readonly<Record<string, string>>;
+  /** The built library of deploy/preload; a path where none lies is none. */
+  readonly preload: string;
   readonly counted: NonNullable<JudgeOptions["counted"]>;
   readonly told: ((verdict: Verdict) => void) | null;
 }
@@ -117,12 +120,15 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
   if (!memory) log.warn("the authority's key lies on a disk", { folder: config.state });
   const roots = await systemRoots();
   // `sidegate run` has written them already, for the namespace that it furnishes.
-  if (config.trust !== "off")
+  if (config.trust !== "off") {
     await writeTrustFiles(trustPaths(config.trust), {
       caPem: authority.caPem,
       roots: [roots.pem],
       nowMs: clock.wallMs(),
     });
+    if (!(await writePreload(config.trust, PATHS.trust, outside.preload)))
+      log.warn("no preload library: clients need the variables of their container", { file: outside.preload });
+  }
   const leaves = createLeafSource(authority, clock);
 
   // Policy.

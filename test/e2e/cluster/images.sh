@@ -57,7 +57,7 @@ base agent ca-certificates,curl,libatomic1,python3-minimal
 mkdir -p "$work/pause" "$work/node/usr/local/bin" "$work/proxy/app" "$work/control/app/dist" "$work/control/usr/local/bin"
 cp "$BIN/pause" "$work/pause/pause"
 cp "$node" "$work/node/usr/local/bin/node"
-cp "$dist"/{init,sidecar}.js "$work/proxy/app/"
+cp "$dist"/{init,sidecar}.js "$dist/libpg-query.wasm" "$dist/trust-preload.so" "$work/proxy/app/"
 cp "$dist"/{webhook,controller,collector,sidegate}.js "$work/control/app/dist/"
 cp -r "$repository/package.json" "$repository/policies" "$work/control/app/"
 if [ -e "$opa" ]; then cp "$opa" "$work/control/usr/local/bin/opa"; fi
