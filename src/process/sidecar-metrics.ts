@@ -49,7 +49,7 @@ export const SIDECAR_METRICS = {
   tlsHandshakes: {
     name: "sidegate_tls_handshakes_total",
     type: "counter",
-    help: "TLS handshakes with the agent. untrusted: its client does not trust the pod's authority.",
+    help: "TLS handshakes with the agent. tls-untrusted-by-agent: its client does not trust the pod's authority.",
     labels: ["outcome"],
     maxSeries: 5,
   },
