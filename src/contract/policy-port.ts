@@ -14,6 +14,8 @@ export interface Profile {
 
 export interface Settings {
   readonly mode: "enforce" | "observe";
+  /** Wall milliseconds from which `observe` is `enforce`, whether or not anybody says so then. Absent: no such date. */
+  readonly observeUntilMs?: number;
   readonly denialDetail: "full" | "code";
   /** An authenticator that an agent brings to a target that has a credential of ours; absent: deny. */
   readonly foreign?: "warn" | "strip" | "deny";

@@ -77,10 +77,12 @@ export function createFleet(options: FleetOptions): Fleet {
   let sets = new Map<string, { set: PolicySet; pods: number }>();
 
   function surroundings(namespace: string, freeze: Frozen | null): Surroundings {
-    const observes = (known.namespaces.get(namespace)?.observeUntilMs ?? 0) > clock.wallMs();
+    const observeUntilMs = known.namespaces.get(namespace)?.observeUntilMs ?? 0;
+    const observes = observeUntilMs > clock.wallMs();
     return {
       settings: {
         mode: observes ? "observe" : "enforce",
+        ...(observes ? { observeUntilMs } : {}),
         denialDetail: "full",
         ...(options.onFullAllowed?.has(namespace) === true ? { onFull: "allow" } : {}),
         ...(freeze === null ? {} : { freeze }),

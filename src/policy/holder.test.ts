@@ -247,3 +247,50 @@ test("what is kept is readable by nobody else", async () => {
   const { mode } = await import("node:fs/promises").then(({ stat }) => stat(path.join(folder, "bundle.tar.gz")));
   expect(mode & 0o077).toBe(0);
 });
+
+test("observation ends by itself at its date, and everybody is told, though no newer bundle comes", async () => {
+  const source = new Offers();
+  let now = 1_000;
+  let wake = (): void => undefined;
+  const { holder, log } = start(source, {
+    clock: { wallMs: () => now, elapsedMs: () => 0 },
+    sleep: (_ms, signal) =>
+      new Promise((resolve) => {
+        wake = resolve;
+        signal.addEventListener("abort", () => resolve());
+      }),
+  });
+  const told: string[] = [];
+  holder.onChange((loaded) => told.push(loaded.settings.mode));
+  source.offer(pack(observing(denies, 61_000)));
+  await log.until(1);
+  expect(holder.current?.decide(operation())).toMatchObject({ effect: "allow", would: { effect: "deny" } });
+  now = 60_999;
+  wake();
+  await holder.ready;
+  expect(told).toEqual(["observe"]);
+  now = 61_000;
+  wake();
+  expect((await log.until(2)).from).toBe("date");
+  expect(told).toEqual(["observe", "enforce"]);
+  expect(holder.current?.decide(operation())).toMatchObject({ effect: "deny", would: null });
+});
+
+test("a bundle whose observation is over enforces from the start, also one that was kept over a restart", async () => {
+  const state = createFolderState(await stateFolder());
+  const until = async (wallMs: number, offer: Uint8Array | null): Promise<string> => {
+    const source = new Offers();
+    const clock = { wallMs: () => wallMs, elapsedMs: () => 0 };
+    const { holder, log } = start(source, { state, clock, sleep: () => new Promise(() => undefined) });
+    if (offer !== null) source.offer(offer);
+    await log.until(1);
+    return holder.current?.settings.mode ?? "";
+  };
+  expect(await until(1_000, pack(observing(denies, 61_000)))).toBe("observe");
+  expect(await until(61_000, null)).toBe("enforce");
+});
+
+function observing(parts: BundleParts, observeUntilMs: number): BundleParts {
+  const settings = { ...parts.metadata.settings, mode: "observe" as const, observeUntilMs };
+  return { ...parts, metadata: { ...parts.metadata, settings } };
+}

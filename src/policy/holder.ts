@@ -6,8 +6,9 @@
  */
 import type { BundleSource, LoadedPolicy, PolicyHolder } from "#contract/policy-port.ts";
 import type { Clock } from "#core/clock.ts";
-import { type BundleTrust, type InForce, openBundle } from "./bundle.ts";
+import { type BundleTrust, type InForce, type OpenBundle, openBundle } from "./bundle.ts";
 import { type LoadOptions, loadPolicy } from "./loaded.ts";
+import { bundleAt, observesUntil } from "./observation.ts";
 import type { BundleFault } from "./refusal.ts";
 
 /** Where the last good bundle and its place in the row outlive a restart. */
@@ -18,7 +19,8 @@ export interface BundleState {
 }
 
 export interface HolderEvents {
-  loaded(policy: LoadedPolicy, from: "source" | "state"): void;
+  /** `date`: the same bundle as before, whose observation has ended. */
+  loaded(policy: LoadedPolicy, from: "source" | "state" | "date"): void;
   refused(fault: BundleFault): void;
   /** The source could not be reached; it is tried again after `retryMs`. */
   unreachable(fault: unknown, retryMs: number): void;
@@ -43,6 +45,8 @@ export interface RunningHolder extends PolicyHolder {
 
 const FIRST_RETRY_MS = 250;
 const MAX_RETRY_MS = 30_000;
+/** How often the date is looked at when observation ends: a clock may be put right meanwhile. */
+const LOOK_AT_DATE_MS = 30_000;
 
 export function startPolicyHolder(options: HolderOptions): RunningHolder {
   const { source, trust, state, clock, events } = options;
@@ -50,6 +54,8 @@ export function startPolicyHolder(options: HolderOptions): RunningHolder {
   const abort = new AbortController();
   let current: LoadedPolicy | null = null;
   let inForce: InForce | null = null;
+  /** The last one taken that observes until a date. */
+  let observing: OpenBundle | null = null;
 
   /** True when the bundle is in force afterwards. */
   function take(archive: Uint8Array, from: "source" | "state"): boolean {
@@ -64,17 +70,37 @@ export function startPolicyHolder(options: HolderOptions): RunningHolder {
       current.sequence === opened.claims.sequence
     )
       return true;
-    const loaded = loadPolicy(opened, options.load);
+    const loaded = loadPolicy(bundleAt(opened, clock.wallMs()), options.load);
     if ("kind" in loaded) {
       events.refused(loaded);
       return false;
     }
     inForce = { sequence: loaded.sequence, revision: loaded.revision };
     if (from === "source") state?.save(inForce, archive);
+    put(loaded, from);
+    observing = loaded.settings.mode === "observe" && observesUntil(opened) < Number.POSITIVE_INFINITY ? opened : null;
+    if (observing !== null) void untilItsDate(observing);
+    return true;
+  }
+
+  function put(loaded: LoadedPolicy, from: "source" | "state" | "date"): void {
     current = loaded;
     events.loaded(loaded, from);
     for (const then of listeners) then(loaded);
-    return true;
+  }
+
+  async function untilItsDate(bundle: OpenBundle): Promise<void> {
+    const untilMs = observesUntil(bundle);
+    for (let left = untilMs - clock.wallMs(); left > 0; left = untilMs - clock.wallMs()) {
+      await options.sleep(Math.min(left, LOOK_AT_DATE_MS), abort.signal);
+      if (abort.signal.aborted || observing !== bundle) return;
+    }
+    observing = null;
+    const loaded = loadPolicy(bundleAt(bundle, untilMs), options.load);
+    if (!("kind" in loaded)) return put(loaded, "date");
+    // It could be loaded before: whatever this is, it does not keep an observation going.
+    current = null;
+    events.refused(loaded);
   }
 
   function restore(): void {

@@ -81,6 +81,9 @@ function readMetadata(from: Record<string, unknown>): BundleMetadata {
     mayMask: boolean(from["mayMask"], "mayMask"),
     settings: {
       mode: oneOf(settings["mode"], ["enforce", "observe"], "settings.mode"),
+      ...(settings["observeUntilMs"] === undefined
+        ? {}
+        : { observeUntilMs: number(settings["observeUntilMs"], "settings.observeUntilMs") }),
       denialDetail: oneOf(settings["denialDetail"], ["full", "code"], "settings.denialDetail"),
       ...(settings["foreign"] === undefined
         ? {}
