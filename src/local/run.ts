@@ -4,6 +4,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { frozenText } from "#contract/freeze.ts";
 import { PROXY_ENV } from "#contract/proxy-environment.ts";
 import { trustEnvironment, trustPaths } from "#contract/trust-environment.ts";
 import { systemClock } from "#core/clock.ts";
@@ -14,10 +15,11 @@ import { readRoots, systemRoots, writeTrustFiles } from "#sidecar/tls/trust.ts";
 import { type Child, descriptorOf, startChild } from "./children.ts";
 import { type LocalCredentials, NO_CREDENTIALS, openCredentials } from "./credentials.ts";
 import { commandEnvironment } from "./environment.ts";
+import { readRunFreeze, watchRunFreeze } from "./freeze.ts";
 import { listeningSockets } from "./host-sockets.ts";
 import { openNamespace, type Sockets } from "./namespace.ts";
 import { makePlaces, type Places, removeRun } from "./places.ts";
-import { buildLocalPolicy, type LocalPolicyOptions, watchFolder } from "./policy.ts";
+import { buildLocalPolicy, freezeLocalPolicy, type LocalPolicyOptions, watchFolder } from "./policy.ts";
 import type { ExitStatus } from "./protocol.ts";
 import { createDisplay, type Shown, type Style, type Tally } from "./terminal.ts";
 import { TRUST_INSIDE } from "./view.ts";
@@ -88,6 +90,7 @@ async function within(plan: RunPlan, places: Places, undo: (() => void | Promise
     bundle: places.bundle,
     tmp: places.run,
     now: plan.now,
+    frozen: () => readRunFreeze(places.run),
   };
   const built = await buildLocalPolicy(policy);
   if (built.kind === "problems") throw new RunFault(`the policy does not compile:\n  ${built.lines.join("\n  ")}`);
@@ -179,6 +182,7 @@ async function within(plan: RunPlan, places: Places, undo: (() => void | Promise
   }
 
   if (plan.policy.folder !== null) undo.push(followFolder(policy, plan.policy.folder, style, say));
+  undo.push(followFreezes(policy, places.run, say));
   const command = namespace.start({ argv: plan.argv, env: commandEnvironment(agent.env, trust.set), cwd: plan.cwd });
   const status = await Promise.race([command, gaveUp(sidecar, places), gaveUp(collector, places)]);
   // The last records and lines arrive before the count is made.
@@ -249,6 +253,23 @@ const MAX_INTENT = 512;
 function hostResolvers(): string[] {
   const text = existsSync("/etc/resolv.conf") ? readFileSync("/etc/resolv.conf", "utf8") : "";
   return [...text.matchAll(/^\s*nameserver\s+([0-9a-fA-F.:]+)\s*$/gm)].map((match) => match[1] ?? "").slice(0, 3);
+}
+
+/** `sidegate freeze --run ID` writes into the run's folder. */
+function followFreezes(policy: LocalPolicyOptions, run: string, say: (text: string) => void): () => void {
+  let busy: Promise<void> = Promise.resolve();
+  const watcher = watchRunFreeze(run, (freeze) => {
+    busy = busy.then(async () => {
+      try {
+        if (freeze === null) await buildLocalPolicy(policy);
+        else await freezeLocalPolicy(policy, freeze);
+        say(`sidegate: ${freeze === null ? "the run is no longer frozen" : frozenText(freeze)}\n`);
+      } catch (error) {
+        say(`sidegate: not changed: ${error instanceof Error ? error.message : String(error)}\n`);
+      }
+    });
+  });
+  return () => watcher.close();
 }
 
 function followFolder(

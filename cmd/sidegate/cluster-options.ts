@@ -1,0 +1,40 @@
+/** The options by which a command finds the cluster, and how what the cluster refuses is told. */
+import { homedir } from "node:os";
+import type { Command } from "commander";
+import { createKube } from "../../src/kube/client.ts";
+import { KubeconfigError } from "../../src/kube/kubeconfig.ts";
+import { type Kube, KubeError } from "../../src/kube/port.ts";
+import { findAccess } from "../../src/kube/user-access.ts";
+
+export interface ClusterOptions {
+  readonly kubeconfig?: string;
+  readonly context?: string;
+  readonly gatewayNamespace: string;
+}
+
+export function addClusterOptions(command: Command): Command {
+  return command
+    .option("--kubeconfig <file>", "the kubeconfig; default: as kubectl finds it, in a pod its service account")
+    .option("--context <name>", "a context of it; default: the current one")
+    .option("--gateway-namespace <name>", "the gateway's own namespace", "sidegate");
+}
+
+/** Rejects where no kubeconfig is found or it cannot be read. */
+export async function clusterOf({ kubeconfig = "", context = "" }: ClusterOptions): Promise<Kube> {
+  const access = await findAccess(
+    { kubeconfig, context },
+    { env: process.env, home: homedir(), interactive: process.stdin.isTTY, wallMs: () => Date.now() },
+  );
+  return createKube(access);
+}
+
+/** What the cluster refuses is an outcome: 1, with its own words. */
+export async function inItsWords(act: () => Promise<number>): Promise<number> {
+  try {
+    return await act();
+  } catch (fault) {
+    if (!(fault instanceof KubeError || fault instanceof KubeconfigError)) throw fault;
+    process.stderr.write(`sidegate: ${fault.message}\n`);
+    return 1;
+  }
+}
