@@ -127,7 +127,7 @@ function admit(rooms: Rooms, arrived: Arrived): void {
         return connect(rooms, arrived, connectOperation("tls", hello, false), (admitted) =>
           open(admitted, rooms.opaque.tls, false),
         );
-      return connect(rooms, arrived, connectOperation(declaredProtocol(target), hello, true), (admitted) =>
+      return connect(rooms, arrived, connectOperation(protocolInside(rooms, target, hello), hello, true), (admitted) =>
         answerTls(rooms, admitted, hello),
       );
     }
@@ -238,8 +238,14 @@ function laneOf(rooms: Rooms, protocol: string | undefined): Lane | undefined {
   return protocol === undefined ? undefined : rooms.lanes.find((lane) => lane.protocol === protocol);
 }
 
-function declaredProtocol(target: Target): Operation["protocol"] {
-  return target.protocol ?? "tls";
+/**
+ * What TLS will be about, as far as it is known before it is answered: what the target declares; else what ALPN can only mean, of
+ * protocols that log in at connect. It is the lane that opens: no other one may be negotiated.
+ */
+function protocolInside({ lanes }: Rooms, target: Target, { alpn }: ClientHello): Operation["protocol"] {
+  const named = lanes.filter((lane) => lane.alpn.some((name) => alpn.includes(name)));
+  const [only] = named.length === 1 ? named : [];
+  return target.protocol ?? (only?.tlsInBand === true ? only.protocol : "tls");
 }
 
 function connectOperation(protocol: string, hello: ClientHello | null, intercepted: boolean): Operation {

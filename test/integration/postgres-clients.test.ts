@@ -331,15 +331,17 @@ describe("TLS", () => {
   test("from the first byte, as libpq 17 and later can", async (context) => {
     requirePostgres(context);
     requireThat(context, python !== null, "psycopg, asyncpg and SQLAlchemy cannot be installed by pip");
-    // Before TLS is answered nothing but the target says which protocol is inside, and so which kind of credential fits.
-    const gateway = await gatewayOf({ target: { protocol: "postgres" } });
-    const dsn = { conninfo: conninfo(gateway, "verify-full", "sslnegotiation=direct") };
-    const { stdout } = await run(python ?? "", [
-      path.join(import.meta.dirname, "postgres-clients.py"),
-      "psycopg",
-      JSON.stringify(dsn),
-    ]);
-    expect(JSON.parse(stdout)).toMatchObject({ tls: true, user: "svc" });
+    for (const target of [{ protocol: "postgres" }, {}] as const) {
+      const gateway = await gatewayOf({ target });
+      const dsn = { conninfo: conninfo(gateway, "verify-full", "sslnegotiation=direct") };
+      const { stdout } = await run(python ?? "", [
+        path.join(import.meta.dirname, "postgres-clients.py"),
+        "psycopg",
+        JSON.stringify(dsn),
+      ]);
+      expect(JSON.parse(stdout)).toMatchObject({ tls: true, user: "svc" });
+      expect(gateway.inputs[0]).toMatchObject({ action: "connect", protocol: "postgres" });
+    }
   });
 
   test("that the upstream cannot prove is told to the client, inside TLS", async (context) => {
@@ -350,6 +352,62 @@ describe("TLS", () => {
       const { error } = await psql(conninfo(gateway, mode), "select 1");
       expect(error).toMatch(/FATAL: {2}sidegate: The upstream's certificate could not be verified/);
     }
+  });
+});
+
+describe("start-up settings", () => {
+  test("that frameworks send are the session's; those that decide who it is, or that nobody knows, are judged", async (context) => {
+    requirePostgres(context);
+    requireTool(context, "psql");
+    const gateway = await gatewayOf();
+    const options = (text: string): string => conninfo(gateway, "disable", `options='${text}'`);
+    const harmless = options("-c statement_timeout=7s -c search_path=shop,public -c enable_seqscan=off --jit=off");
+    expect(
+      await psql(harmless, "show statement_timeout", "show search_path", "show enable_seqscan", "show jit"),
+    ).toEqual({ out: "7s\nshop,public\noff\noff", error: "" });
+    for (const judged of ["-c role=owner", "-c app.tenant=7", "-c session_authorization=owner"])
+      expect((await psql(options(judged), "select 1")).error, judged).toMatch(
+        /FATAL: {2}sidegate: This agent only reads/,
+      );
+    expect((await psql(options("-c standard_conforming_strings=off"), "select 1")).error).toMatch(
+      /FATAL: {2}sidegate: This setting decides how statements are read/,
+    );
+    expect((await psql(conninfo(gateway, "disable", "replication=database"), "select 1")).error).toMatch(
+      /FATAL: {2}sidegate: .*replication is not carried/,
+    );
+    gateway.policy = () => ALLOW;
+    expect((await psql(options("-c app.tenant=7"), "show app.tenant")).out).toBe("7");
+  });
+});
+
+describe("a credential", () => {
+  test("names the database, where it does", async (context) => {
+    requirePostgres(context);
+    requireTool(context, "psql");
+    const gateway = await gatewayOf({ credential: { ...CREDENTIAL, database: "template1" } });
+    expect((await psql(conninfo(gateway, "disable"), "select current_database()")).out).toBe("template1");
+  });
+
+  test("that was changed is the next connection's; an open one goes on; a value that is behind is asked for anew", async (context) => {
+    requirePostgres(context);
+    requireTool(context, "psql");
+    await server?.psql("create role rotated login password 'first'");
+    const credential = { name: CREDENTIAL.name, user: "rotated", password: "first" };
+    const gateway = await gatewayOf({ credential });
+    const before = new Client(nodeOptions(gateway, "disable"));
+    await before.connect();
+    await server?.psql("alter role rotated password 'second'");
+    expect((await before.query("select current_user")).rows).toEqual([{ current_user: "rotated" }]);
+    // Nobody has heard of the new one yet.
+    expect((await psql(conninfo(gateway, "disable"), "select 1")).error).toMatch(
+      /FATAL: {2}password authentication failed for user "rotated"/,
+    );
+    Object.assign(credential, { renewed: "second" });
+    expect((await psql(conninfo(gateway, "disable"), "select current_user")).out).toBe("rotated");
+    Object.assign(credential, { password: "second", renewed: undefined });
+    expect((await psql(conninfo(gateway, "verify-full"), "select current_user")).out).toBe("rotated");
+    expect((await before.query("select 1 as one")).rows).toEqual([{ one: 1 }]);
+    await before.end();
   });
 });
 

@@ -85,7 +85,12 @@ export interface GatewayOptions {
   readonly target?: Partial<Target>;
   readonly upstream: number;
   readonly policy?: Policy;
-  readonly credential?: Pick<Credential, "name" | "user"> & { readonly password: string };
+  /** Read anew for each connection; `renewed`: what it is once the upstream has refused it. */
+  readonly credential?: Pick<Credential, "name" | "user"> & {
+    readonly password: string;
+    readonly database?: string;
+    readonly renewed?: string;
+  };
   readonly lane?: Partial<PostgresLaneOptions>;
   readonly reads?: Profile["reads"];
   readonly mayHold?: boolean;
@@ -187,22 +192,13 @@ export async function startPostgresGateway(options: GatewayOptions): Promise<Pos
       find: (name) => {
         const { credential } = options;
         if (credential === undefined || credential.name !== name) return new CredentialFault("unknown", "none");
-        return {
-          name,
-          version: 1,
-          kind: "password",
-          user: credential.user,
-          field: null,
-          prefix: null,
-          database: null,
-          certificate: null,
-          reveal: () => credential.password,
-          toJSON: () => "[credential]",
-        };
+        return revealing(credential, credential.password);
       },
       wait: () => ({ cancel() {} }),
       renew: (_bad, then) => {
-        setImmediate(() => then(null));
+        const { credential } = options;
+        const renewed = credential?.renewed;
+        setImmediate(() => then(credential && renewed !== undefined ? revealing(credential, renewed) : null));
         return { cancel() {} };
       },
     },
@@ -287,6 +283,21 @@ export async function startPostgresGateway(options: GatewayOptions): Promise<Pos
     },
   };
   return gateway;
+}
+
+function revealing({ name, user, database }: GatewayOptions["credential"] & object, password: string): Credential {
+  return {
+    name,
+    version: 1,
+    kind: "password",
+    user,
+    field: null,
+    prefix: null,
+    database: database ?? null,
+    certificate: null,
+    reveal: () => password,
+    toJSON: () => "[credential]",
+  };
 }
 
 /** A proxy that cuts both directions into random pieces: nobody may rely on where a read ends. */

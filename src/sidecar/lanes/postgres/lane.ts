@@ -23,7 +23,7 @@ export interface PostgresLaneOptions {
   readonly masker?: RowMasker;
   /** What an agent is asked for where a credential is put in for it; default: nothing. */
   readonly authentication?: AgentAuthentication;
-  /** Who is asked for upstream; default: the credential's user, the agent's database. UTF-8 bytes as latin1. */
+  /** Who is asked for upstream; default: the credential's user and database, else the agent's. UTF-8 bytes as latin1. */
   readonly identity?: OpeningOptions["identity"];
   readonly clock?: Clock;
   readonly random?: (bytes: number) => Uint8Array;

@@ -15,6 +15,7 @@ import {
   AUTHENTICATION_OK,
   type Authentication,
   keyDataText,
+  readNotice,
   readyText,
   type TransactionStatus,
 } from "./codec/backend.ts";
@@ -26,8 +27,10 @@ import { readInt32, utf8 } from "./codec/text.ts";
 import type { Intake, Taker } from "./intake.ts";
 import type { PostgresLimits } from "./limits.ts";
 import type { Link } from "./link.ts";
+import type { Redact } from "./operations.ts";
 import { errorText, refusalText } from "./refuse.ts";
 import { type Identity, identityOf, reported, upstreamParameters } from "./settings.ts";
+import { judgeSettings } from "./startup-settings.ts";
 import { type StartOwner, UpstreamStart } from "./upstream-start.ts";
 
 export interface Started {
@@ -50,6 +53,7 @@ export interface OpeningOptions {
   readonly authentication: AgentAuthentication;
   /** Maps who the agent says it is to who is asked for upstream. */
   readonly identity: (asked: Identity, credential: Credential | null) => Identity;
+  readonly redact: Redact;
   readonly started: (started: Started) => void;
   readonly cancel: (target: CancelTarget | null) => void;
   /** The agent has been told; nothing goes on. */
@@ -64,11 +68,13 @@ type State =
   | "proving" // the agent is asked for its placeholder
   | "authenticating" // the upstream asks the agent itself
   | "starting"
+  | "renewing" // another credential is being fetched
   | "over";
 
 /** Protocol 3.0 has keys of four bytes; 3.2 takes any length. */
 const KEY_BYTES = { old: 4, new: 32 } as const;
 const NEWEST_MINOR = 2;
+const INVALID_PASSWORD = "28P01";
 
 export class Opening implements Taker, MessageTaker, StartOwner {
   readonly ports: Ports;
@@ -83,6 +89,8 @@ export class Opening implements Taker, MessageTaker, StartOwner {
   #start: UpstreamStart | null = null;
   #upstreamSecure = false;
   #startup: Startup | null = null;
+  /** Who the agent says it is, and who is asked for upstream. */
+  #asked: Identity = { user: "", database: "" };
   #identity: Identity = { user: "", database: "" };
   #parameters: readonly (readonly [string, string])[] = [];
   #minor = 0;
@@ -96,6 +104,7 @@ export class Opening implements Taker, MessageTaker, StartOwner {
   /** For the agent, together with ReadyForQuery. */
   #said = "";
   #cancelPid: number | null = null;
+  #renewed = false;
   /** What the agent is told as soon as it can read it. */
   #refusal: string | null = null;
 
@@ -207,14 +216,10 @@ export class Opening implements Taker, MessageTaker, StartOwner {
     const { peer, agent, connect } = this.ports;
     const asked = identityOf(startup.parameters);
     if (asked === null) return this.refuse("protocol_violation", "no user name", "28000");
+    this.#asked = asked;
     this.#credential = this.ports.credential(connect);
     if (this.#credential === null && peer.target.credential !== undefined) return this.refuse("credential_missing", "");
-    this.#identity = this.#options.identity(asked, this.#credential);
-    const parameters = upstreamParameters(startup.parameters, this.#identity, peer.target.readOnly === true);
-    if (parameters.kind === "refused") return this.refuse("method_unsupported", parameters.why, parameters.sqlState);
-    this.#parameters = parameters.parameters;
-    this.#startup = startup;
-    this.#minor = Math.min(startup.minor, NEWEST_MINOR);
+    if (!this.#prepare(startup, this.#credential)) return;
     if (this.#credential === null) return this.#connect();
     const authentication = this.#options.authentication;
     const endPoint = agent.tls?.endPoint ?? null;
@@ -223,6 +228,26 @@ export class Opening implements Taker, MessageTaker, StartOwner {
     if (request === null) return this.#connect();
     this.#state = "proving";
     agent.write(this.#negotiation() + request);
+  }
+
+  /** Who is asked for upstream, with which settings. False: the agent was refused. */
+  #prepare(startup: Startup, credential: Credential | null): boolean {
+    const { ports } = this;
+    this.#identity = this.#options.identity(this.#asked, credential);
+    const parameters = upstreamParameters(startup.parameters, this.#identity, ports.peer.target.readOnly === true);
+    if (parameters.kind === "refused") {
+      this.refuse(parameters.code, parameters.why, "0A000");
+      return false;
+    }
+    const refusal = judgeSettings(parameters.judged, this.#identity, ports.judge, this.#options.redact);
+    if (refusal !== null) {
+      this.#tellLast(refusalText(refusal, "FATAL"));
+      return false;
+    }
+    this.#parameters = parameters.parameters;
+    this.#startup = startup;
+    this.#minor = Math.min(startup.minor, NEWEST_MINOR);
+    return true;
   }
 
   #connect(): void {
@@ -383,8 +408,22 @@ export class Opening implements Taker, MessageTaker, StartOwner {
     });
   }
 
+  /** A credential may have been changed since it was fetched: the upstream's word for a wrong one is a reason to ask for it once more. */
   rejected(text: string): void {
-    this.#tellLast(text);
+    const startup = this.#startup;
+    const wrong = readNotice(text.slice(5))?.get("C") === INVALID_PASSWORD;
+    if (this.#credential === null || startup === null || this.#renewed || !wrong) return this.#tellLast(text);
+    this.#renewed = true;
+    this.#state = "renewing";
+    this.#start = null;
+    // What the upstream said so far was said to somebody who did not get in.
+    this.#said = "";
+    this.ports.renew(this.ports.connect, (found) => {
+      if (this.#state !== "renewing") return;
+      if (found === null) return this.#tellLast(text);
+      this.#credential = found;
+      if (this.#prepare(startup, found)) this.#connect();
+    });
   }
 
   failed(code: DenialCode, why: string): void {
@@ -428,7 +467,11 @@ export class Opening implements Taker, MessageTaker, StartOwner {
   }
 }
 
-/** The credential's user where it names one, else who the agent says it is. */
+/** The credential's user and database where it names them, else the agent's. */
 export function credentialIdentity(asked: Identity, credential: Credential | null): Identity {
-  return credential?.user == null ? asked : { user: utf8(credential.user), database: asked.database };
+  if (credential === null) return asked;
+  return {
+    user: credential.user === null ? asked.user : utf8(credential.user),
+    database: credential.database === null ? asked.database : utf8(credential.database),
+  };
 }

@@ -7,6 +7,7 @@ import {
   AUTHENTICATION_OK,
   keyDataText,
   md5RequestText,
+  noticeText,
   readNotice,
   readyText,
   saslRequestText,
@@ -70,6 +71,14 @@ function secret(): Credential & { readonly reveals: () => number } {
   };
 }
 
+const errorMessage = (state: string, text: string): string =>
+  noticeText("E", [
+    ["S", "FATAL"],
+    ["V", "FATAL"],
+    ["C", state],
+    ["M", text],
+  ]);
+
 const fatal = (text: string): string | undefined => {
   const at = text.indexOf("E\0");
   return at < 0 ? undefined : readNotice(text.slice(at + 5))?.get("M");
@@ -81,6 +90,134 @@ function login(b: Bench): void {
   b.upstream.answer(AUTHENTICATION_OK + keyDataText(1, "key!") + readyText("I"));
   b.forget();
 }
+
+describe("startup settings", () => {
+  const withSetting = (name: string, value: string): string =>
+    startupText({
+      minor: 0,
+      parameters: [
+        ["user", "agent"],
+        ["database", "shop"],
+        [name, value],
+      ],
+    });
+
+  test("that are harmless ask nobody", () => {
+    const b = bench();
+    b.say(withSetting("statement_timeout", "5s"));
+    expect(b.judge.asked).toEqual([]);
+    b.upstream.events.opened();
+    expect(b.sent).toContain("statement_timeout\u00005s\u0000");
+    b.session.failed("reset");
+  });
+
+  test("that are not are judged before the upstream is dialled: denied, the client reads why", () => {
+    const b = bench();
+    b.judge.answers.splice(0, Infinity, "deny");
+    b.say(withSetting("options", "-c myapp.tenant=7 -c role=owner"));
+    expect(b.upstreams).toHaveLength(0);
+    expect(fatal(b.agent.text)).toMatch(/A policy denies this/);
+    expect(b.judge.asked).toHaveLength(1);
+    const [asked] = b.judge.asked;
+    expect([asked?.action, asked?.complete]).toEqual(["write", false]);
+    expect(asked?.facts).toContain(`"text":"SET myapp.tenant TO '7'"`);
+  });
+
+  test("allowed, they go on, and each permit is finished", () => {
+    const b = bench();
+    b.judge.answers.splice(0, Infinity, "allow");
+    b.say(withSetting("options", "-c myapp.tenant=7 -c role=owner"));
+    expect(b.judge.asked.map(({ action }) => action)).toEqual(["write", "credential"]);
+    b.upstream.events.opened();
+    expect(b.sent).toContain("myapp.tenant\u00007\u0000role\u0000owner\u0000");
+    b.session.failed("reset");
+    expect(b.judge.open).toBe(0);
+  });
+
+  test("that a person would have to decide on are refused: nobody waits for a session", () => {
+    const b = bench();
+    b.judge.answers.splice(0, Infinity, "hold");
+    b.say(withSetting("myapp.tenant", "7"));
+    expect(b.upstreams).toHaveLength(0);
+    expect(fatal(b.agent.text)).toMatch(/myapp.tenant needs an approval: SET it in the session/);
+  });
+});
+
+describe("a credential that the upstream no longer takes", () => {
+  const wrong = errorMessage("28P01", 'password authentication failed for user "svc"');
+  const started = (): Bench => {
+    const b = bench({
+      credential: secret(),
+      target: { ...TARGET, credential: "db", insecureCredential: true },
+    });
+    b.say(STARTUP);
+    b.upstream.events.opened();
+    b.upstream.answer("N");
+    return b;
+  };
+
+  test("is asked for anew, once, and the client notices nothing", () => {
+    const b = started();
+    b.upstream.answer(wrong);
+    expect([b.agent.text, b.upstreams.length, b.renewing.length]).toEqual(["", 1, 1]);
+    b.renewing[0]?.({ ...secret(), user: "svc2", version: 2 });
+    expect(b.upstreams).toHaveLength(2);
+    b.upstream.events.opened();
+    b.upstream.answer("N");
+    expect(b.sent).toContain("user\u0000svc2\u0000");
+    b.upstream.answer(AUTHENTICATION_OK + keyDataText(1, "key!") + readyText("I"));
+    expect(b.agent.text).toContain(readyText("I"));
+    b.session.failed("reset");
+  });
+
+  test("is not asked for a second time: the client reads what the upstream says", () => {
+    const b = started();
+    b.upstream.answer(wrong);
+    b.renewing[0]?.({ ...secret(), version: 2 });
+    b.upstream.events.opened();
+    b.upstream.answer("N");
+    b.upstream.answer(wrong);
+    expect(b.renewing).toHaveLength(1);
+    expect(fatal(b.agent.text)).toMatch(/password authentication failed/);
+  });
+
+  test("and for which there is no other is told; so is every other refusal, at once; and nothing happens once the client has left", () => {
+    const none = started();
+    none.upstream.answer(wrong);
+    none.renewing[0]?.(null);
+    expect(fatal(none.agent.text)).toMatch(/password authentication failed/);
+
+    const other = started();
+    other.upstream.answer(errorMessage("3D000", 'database "shop" does not exist'));
+    expect(other.renewing).toHaveLength(0);
+    expect(fatal(other.agent.text)).toMatch(/does not exist/);
+
+    const left = started();
+    left.upstream.answer(wrong);
+    left.session.failed("reset");
+    left.renewing[0]?.({ ...secret(), version: 2 });
+    expect(left.upstreams).toHaveLength(1);
+  });
+});
+
+describe("the database", () => {
+  test("is the credential's where it names one, else the agent's", () => {
+    for (const [database, expected] of [
+      ["ledger", "ledger"],
+      [null, "shop"],
+    ] as const) {
+      const b = bench({
+        credential: { ...secret(), database },
+        target: { ...TARGET, credential: "db", insecureCredential: true },
+      });
+      b.say(STARTUP);
+      b.upstream.events.opened();
+      b.upstream.answer("N");
+      expect(b.sent).toContain(`user\u0000svc\u0000database\u0000${expected}\u0000`);
+      b.session.failed("reset");
+    }
+  });
+});
 
 describe("row Q10: TLS in-band", () => {
   test("is answered when the upstream has it, and both legs are secured before anything else is said", () => {

@@ -51,7 +51,7 @@ export class PostgresSession implements Session, Taker {
   readonly #openedMs: number;
 
   constructor(ports: Ports, options: SessionOptions) {
-    const { limits, random, keys, authentication, identity } = options;
+    const { limits, random, keys, authentication, identity, redact } = options;
     this.#ports = ports;
     this.#options = options;
     this.#intake = new Intake(ports.agent, this, limits.keptBytes);
@@ -64,6 +64,7 @@ export class PostgresSession implements Session, Taker {
       keys,
       authentication,
       identity,
+      redact,
       intake: this.#intake,
       started: (started) => this.#started(started),
       cancel: (target) => {

@@ -6,6 +6,11 @@ const passed = (asked: readonly (readonly [string, string])[], readOnly = false)
   const read = upstreamParameters(asked, identity, readOnly);
   return read.kind === "refused" ? read.why : Object.fromEntries(read.parameters);
 };
+/** Those that a policy is asked about, as the SET statements that they amount to. */
+const judged = (asked: readonly (readonly [string, string])[], readOnly = false): string[] => {
+  const read = upstreamParameters(asked, identity, readOnly);
+  return read.kind === "refused" ? [read.why] : read.judged.map(([name, value]) => `${name}=${value}`);
+};
 const PINNED = { client_encoding: "UTF8", standard_conforming_strings: "on", backslash_quote: "safe_encoding" };
 
 describe("startup parameters", () => {
@@ -22,7 +27,36 @@ describe("startup parameters", () => {
     expect(passed([], true)).toEqual({ ...identity, ...PINNED, default_transaction_read_only: "on" });
   });
 
-  test("that decide who the session is, or that nobody knows, are refused", () => {
+  test("that drivers and frameworks send are passed on without asking anybody", () => {
+    const sent: [string, string][] = [
+      ["application_name", "PostgreSQL JDBC Driver"],
+      ["extra_float_digits", "2"],
+      ["TimeZone", "Europe/Berlin"],
+      ["DateStyle", "ISO"],
+      ["IntervalStyle", "postgres"],
+      ["statement_timeout", "30000"],
+      ["lock_timeout", "1s"],
+      ["idle_in_transaction_session_timeout", "60000"],
+      ["search_path", "shop,public"],
+      ["jit", "off"],
+      ["client_min_messages", "warning"],
+      ["bytea_output", "hex"],
+      ["lc_monetary", "C"],
+      ["row_security", "off"],
+      ["tcp_keepalives_idle", "60"],
+      ["options", "-c enable_seqscan=off -c work_mem=64MB --maintenance-work-mem=1GB"],
+    ];
+    expect(judged(sent)).toEqual([]);
+    expect(passed(sent)).toMatchObject({
+      TimeZone: "Europe/Berlin",
+      search_path: "shop,public",
+      enable_seqscan: "off",
+      work_mem: "64MB",
+      maintenance_work_mem: "1GB",
+    });
+  });
+
+  test("that decide who the session is, or that nobody knows, are judged as the SET that they amount to", () => {
     for (const name of [
       "role",
       "session_authorization",
@@ -30,15 +64,51 @@ describe("startup parameters", () => {
       "session_preload_libraries",
       "myapp.tenant",
       "local_preload_libraries",
-    ])
-      expect(passed([[name, "x"]]), name).toMatch(/not passed on/);
+      "allow_system_table_mods",
+      "synchronous_commit",
+      "default_transaction_read_only",
+    ]) {
+      expect(judged([[name, "off"]]), name).toEqual([`${name}=off`]);
+      expect(judged([["options", `-c ${name}=off`]]), name).toEqual([`${name}=off`]);
+    }
   });
 
-  test("search_path may not put look-alikes before pg_catalog", () => {
-    expect(passed([["search_path", "public"]])).toMatchObject({ search_path: "public" });
-    expect(passed([["search_path", "pg_catalog, public"]])).toMatchObject({ search_path: "pg_catalog, public" });
+  test("with a name that no setting has are refused", () => {
+    for (const name of ["a b", 'x"y', "1a", "a.b.c.d;e", "a'b", "ä"])
+      expect(passed([[name, "x"]]), name).toMatch(/is not the name of a setting/);
+  });
+
+  test("that change how a text is read are refused, whatever a policy says; as they are pinned they mean nothing", () => {
+    for (const [name, value] of [
+      ["standard_conforming_strings", "off"],
+      ["backslash_quote", "on"],
+      ["client_encoding", "SJIS"],
+      ["CLIENT_ENCODING", "LATIN1"],
+    ] as const) {
+      expect(passed([[name, value]]), name).toMatch(/is pinned to/);
+      expect(passed([["options", `-c ${name}=${value}`]]), name).toMatch(/is pinned to/);
+    }
+    expect(passed([["client_encoding", "'utf-8'"]])).toEqual({ ...identity, ...PINNED });
+  });
+
+  test("search_path that puts look-alikes before pg_catalog is judged", () => {
+    expect(judged([["search_path", "pg_catalog, public"]])).toEqual([]);
     for (const path of ["evil, pg_catalog", 'evil,"pg_catalog"', "pg_temp, public", "EVIL, PG_CATALOG"])
-      expect(passed([["search_path", path]]), path).toMatch(/search_path/);
+      expect(judged([["search_path", path]]), path).toEqual([`search_path=${path}`]);
+  });
+
+  test("that would make a read-only target writable are refused", () => {
+    for (const name of ["default_transaction_read_only", "transaction_read_only"]) {
+      expect(passed([[name, "off"]], true), name).toBe("this target is read-only");
+      expect(passed([["options", `-c ${name}=0`]], true), name).toBe("this target is read-only");
+      expect(passed([[name, "on"]], true)).toMatchObject({ default_transaction_read_only: "on" });
+    }
+  });
+
+  test("replication is not carried", () => {
+    for (const value of ["database", "true", "1", "on"])
+      expect(passed([["replication", value]]), value).toBe("replication is not carried");
+    expect(passed([["replication", "false"]])).toEqual({ ...identity, ...PINNED });
   });
 
   test("in options are read as the server reads them", () => {
@@ -49,7 +119,7 @@ describe("startup parameters", () => {
     ]);
     for (const text of ["-d 5", "-c", "-c a", "x", "-B 10", "--=x", "-c =x"])
       expect(readOptions(text), text).toBe(null);
-    expect(passed([["options", "-c role\\=x -c role=x"]])).toMatch(/not passed on/);
+    expect(judged([["options", "-c role\\=x -c role=x"]])).toEqual(["role=x", "role=x"]);
     expect(passed([["options", "-O"]])).toMatch(/understood/);
   });
 

@@ -1,9 +1,11 @@
 /**
- * Settings that decide how the server reads a text, or whether it writes at all (THREATS Q2, Q4). They are pinned in the startup
- * message, which outranks `ALTER ROLE … SET` and `options`; a statement that would change one is refused, and a session in which one
+ * Settings of a session. Those that decide how the server reads a text, or whether it writes at all (THREATS Q2, Q4), are pinned in the
+ * startup message, which outranks `ALTER ROLE … SET` and `options`; a statement that would change one is refused, and a session in which one
  * changed all the same is ended: from then on our reading and the server's are two different things.
  */
+import { fromUtf8 } from "./codec/text.ts";
 import type { SessionEffect, Statement } from "./sql/reading.ts";
+import { settingStatement } from "./sql/settings.ts";
 
 interface Pinned {
   readonly value: string;
@@ -25,37 +27,25 @@ const PINNED: ReadonlyMap<string, Pinned> = new Map([
 const READ_ONLY = "default_transaction_read_only";
 const READ_ONLY_NAMES = new Set([READ_ONLY, "transaction_read_only"]);
 
-/** In a startup message they change nothing that a judgement rests on. */
-const HARMLESS = new Set([
-  "application_name",
-  "datestyle",
-  "intervalstyle",
-  "timezone",
-  "extra_float_digits",
-  "bytea_output",
-  "client_min_messages",
-  "statement_timeout",
-  "lock_timeout",
-  "idle_in_transaction_session_timeout",
-  "idle_session_timeout",
-  "transaction_timeout",
-  "search_path",
-  "lc_messages",
-  "jit",
-  "work_mem",
-  "geqo",
-  "plan_cache_mode",
-  "default_transaction_isolation",
-]);
-
 export interface Identity {
   readonly user: string;
   readonly database: string;
 }
 
 export type Parameters =
-  | { readonly kind: "parameters"; readonly parameters: readonly (readonly [string, string])[] }
-  | { readonly kind: "refused"; readonly why: string; readonly sqlState: string };
+  | {
+      readonly kind: "parameters";
+      readonly parameters: readonly (readonly [string, string])[];
+      /** Those of them that a policy is to be asked about. */
+      readonly judged: readonly (readonly [string, string])[];
+    }
+  | { readonly kind: "refused"; readonly code: RefusedCode; readonly why: string };
+
+type RefusedCode = "method_unsupported" | "setting_pinned" | "read_only_target";
+
+/** As PostgreSQL's own names and those of extensions and applications are (valid_custom_variable_name). */
+const NAME = /^[A-Za-z_][\w$]*(?:\.[A-Za-z_][\w$]*)*$/;
+const MAX_NAME = 63;
 
 /** What the agent's startup message asks to be called. Null: it names no user. */
 export function identityOf(parameters: readonly (readonly [string, string])[]): Identity | null {
@@ -68,7 +58,10 @@ export function identityOf(parameters: readonly (readonly [string, string])[]): 
   return user === "" ? null : { user, database: database === "" ? user : database };
 }
 
-/** The parameters that go on: the upstream's identity, what the agent asked for, and what we pin. Bytes as latin1. */
+/**
+ * The parameters that go on: the upstream's identity, what the agent asked for, and what we pin. What changes how a text is read is
+ * refused; what is not known to be harmless is judged as the SET that it amounts to. Bytes as latin1.
+ */
 export function upstreamParameters(
   asked: readonly (readonly [string, string])[],
   identity: Identity,
@@ -78,7 +71,12 @@ export function upstreamParameters(
     ["user", identity.user],
     ["database", identity.database],
   ];
-  const refuse = (why: string, sqlState = "0A000"): Parameters => ({ kind: "refused", why, sqlState });
+  const judged: (readonly [string, string])[] = [];
+  const refuse = (why: string, code: RefusedCode = "method_unsupported"): Parameters => ({
+    kind: "refused",
+    code,
+    why,
+  });
   for (const [name, value] of asked) {
     const key = name.toLowerCase();
     if (key === "user" || key === "database" || name.startsWith("_pq_.")) continue;
@@ -86,51 +84,41 @@ export function upstreamParameters(
       if (!/^(?:false|fals|fal|fa|f|off|of|no|n|0)$/i.test(value)) return refuse("replication is not carried");
       continue;
     }
-    if (key === "options") {
-      const options = readOptions(value);
-      if (options === null) return refuse("startup options are understood as -c name=value only");
-      for (const [option, text] of options) {
-        const why = add(parameters, option, text, readOnly);
-        if (why !== null) return refuse(why);
-      }
-      continue;
+    const settings = key === "options" ? readOptions(value) : [[name, value] as const];
+    if (settings === null) return refuse("startup options are understood as -c name=value only");
+    for (const setting of settings) {
+      const what = placeOf(setting, readOnly);
+      if (typeof what !== "string") return what;
+      if (what === "pinned") continue;
+      parameters.push(setting);
+      if (what === "judged") judged.push(setting);
     }
-    const why = add(parameters, name, value, readOnly);
-    if (why !== null) return refuse(why);
   }
   for (const [name, { value }] of PINNED) parameters.push([name, value]);
   if (readOnly) parameters.push([READ_ONLY, "on"]);
-  return { kind: "parameters", parameters };
+  return { kind: "parameters", parameters, judged };
 }
 
-/** Null: added, or the same as what is pinned anyway. */
-function add(to: (readonly [string, string])[], name: string, value: string, readOnly: boolean): string | null {
+type Place = "pinned" | "harmless" | "judged" | (Parameters & { readonly kind: "refused" });
+
+function placeOf([name, value]: readonly [string, string], readOnly: boolean): Place {
   const key = name.toLowerCase();
+  if (name.length > MAX_NAME || !NAME.test(name))
+    return {
+      kind: "refused",
+      code: "method_unsupported",
+      why: `${JSON.stringify(name)} is not the name of a setting`,
+    };
   const pinned = PINNED.get(key);
   if (pinned !== undefined) {
     // SQL_ASCII asks for bytes as they are; those of a UTF-8 database are what UTF8 gives.
-    if (pinned.same(value) || (key === "client_encoding" && /^'?sql_?ascii'?$/i.test(value))) return null;
-    return `${key} is pinned to ${pinned.value}`;
+    if (pinned.same(value) || (key === "client_encoding" && /^'?sql_?ascii'?$/i.test(value))) return "pinned";
+    return { kind: "refused", code: "setting_pinned", why: `${key} is pinned to ${pinned.value}` };
   }
-  if (READ_ONLY_NAMES.has(key)) {
-    if (readOnly) return isOn(value) ? null : "this target is read-only";
-    to.push([name, value]);
-    return null;
-  }
-  if (key === "search_path" && misleads(value)) return "search_path puts other schemas before pg_catalog";
-  if (!HARMLESS.has(key)) return `the startup parameter ${key} is not passed on`;
-  to.push([name, value]);
-  return null;
-}
-
-/** pg_catalog is searched first unless it is named; named later, somebody's look-alikes come first. */
-function misleads(path: string): boolean {
-  const schemas = path
-    .toLowerCase()
-    .split(",")
-    .map((schema) => schema.trim().replaceAll('"', ""));
-  const temporary = schemas.findIndex((schema) => schema.startsWith("pg_temp"));
-  return schemas.indexOf("pg_catalog") > 0 || (temporary >= 0 && temporary < schemas.length - 1);
+  if (readOnly && READ_ONLY_NAMES.has(key))
+    return isOn(value) ? "pinned" : { kind: "refused", code: "read_only_target", why: "this target is read-only" };
+  const { complete, action } = settingStatement(name, fromUtf8(value) ?? value);
+  return complete && action === "read" ? "harmless" : "judged";
 }
 
 /**

@@ -1,8 +1,11 @@
 /**
  * What a setting does when it is changed. Harmless: a list. Decides who the session is: `credential`. Changes how the server reads a
  * text: the statement is not complete, unless the value is the one that is pinned anyway. Not in the list: not complete.
+ *
+ * The same for a SET, a set_config() of constants, and what a startup message sets.
  */
-import type { Findings } from "./findings.ts";
+import { Findings } from "./findings.ts";
+import type { Statement } from "./reading.ts";
 
 const HARMLESS = new Set([
   "application_name",
@@ -18,8 +21,22 @@ const HARMLESS = new Set([
   "idle_session_timeout",
   "transaction_timeout",
   "xmloption",
+  "xmlbinary",
   "work_mem",
+  "hash_mem_multiplier",
+  "maintenance_work_mem",
+  "temp_buffers",
   "jit",
+  "jit_above_cost",
+  "jit_inline_above_cost",
+  "jit_optimize_above_cost",
+  "parallel_setup_cost",
+  "parallel_tuple_cost",
+  "min_parallel_index_scan_size",
+  "min_parallel_table_scan_size",
+  "max_parallel_workers",
+  "max_parallel_maintenance_workers",
+  "effective_io_concurrency",
   "random_page_cost",
   "seq_page_cost",
   "cursor_tuple_fraction",
@@ -35,7 +52,21 @@ const HARMLESS = new Set([
   "default_transaction_deferrable",
   "transaction_isolation",
   "transaction_deferrable",
+  "default_text_search_config",
+  "gin_fuzzy_search_limit",
+  "quote_all_identifiers",
+  "check_function_bodies",
+  // It makes a query fail that a row policy would filter; it opens nothing.
+  "row_security",
   "lc_messages",
+  "lc_monetary",
+  "lc_numeric",
+  "lc_time",
+  "tcp_keepalives_idle",
+  "tcp_keepalives_interval",
+  "tcp_keepalives_count",
+  "tcp_user_timeout",
+  "client_connection_check_interval",
   "synchronize_seqscans",
 ]);
 const PLANNER = /^enable_[a-z_]+$/;
@@ -81,6 +112,15 @@ export function noteSetting(found: Findings, name: string, value: string | null)
   }
   found.act(key.includes(".") ? "write" : "admin");
   found.doubt(`setting ${key} is not known to be harmless`);
+}
+
+/** What a startup message sets, as the statement that would set it. Names and values are JavaScript text. */
+export function settingStatement(name: string, value: string): Statement {
+  const found = new Findings();
+  found.kind = "set";
+  noteSetting(found, name, value);
+  found.effects.push({ kind: "set", name: name.toLowerCase(), value, local: false });
+  return found.finish(0, 0);
 }
 
 /** pg_catalog is searched first where it is not named; named, it may come after somebody's look-alikes. pg_temp is everybody's own. */
