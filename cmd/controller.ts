@@ -57,6 +57,8 @@ const reading = readConfig(process.env, {
   guarded: setting(CONTROL_ENV.guarded, text(), { fallback: CONTROL_OBJECT.guarded }),
   collector: setting(CONTROL_ENV.collector, text(), { fallback: "" }),
   token: setting(CONTROL_ENV.token, absolutePath(), { fallback: "/var/run/sidegate/token/token" }),
+  credentialNamespaces: setting(CONTROL_ENV.credentialNamespaces, list(text(), 1_000), { fallback: [] }),
+  credentialSeconds: setting(CONTROL_ENV.credentialSeconds, integer(30, 3_600), { fallback: 300 }),
   onFullAllow: setting(CONTROL_ENV.onFullAllow, list(text(), 1_000), { fallback: [] }),
 });
 const config = reading.ok ? reading.config : await fail(problemText(reading.problems), 78);
@@ -96,6 +98,7 @@ try {
         ? null
         : (ca) => createActs({ url: config.collector, ca, token: () => readFile(config.token, "utf8") }),
     onFullAllowed: new Set(config.onFullAllow),
+    credentials: { namespaces: config.credentialNamespaces, lifetimeMs: config.credentialSeconds * 1_000 },
     clock: systemClock,
     registry,
     log: (event, fields) => log.info(event, fields),

@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
+import { BUNDLE_PATH, CREDENTIAL_PATH } from "#contract/control-environment.ts";
 import type { CredentialSource } from "#contract/credential.ts";
 import { ADMIN_PORT, PATHS } from "#contract/names.ts";
 import type { BundleSource } from "#contract/policy-port.ts";
@@ -73,7 +74,7 @@ const sidecar = await startSidecar(config, {
   version: VERSION,
   originalDestination: originalDestination(),
   bundles: await bundleSource(),
-  credentials: credentialSource(),
+  credentials: await credentialSource(),
   preload: path.join(import.meta.dirname, "trust-preload.so"), // beside the bundle
   token: config.collector.startsWith("unix:") ? null : () => readFile(PATHS.token, "utf8"),
   hosts: config.hosts === "" ? new Map() : hostsOf(readFileSync(config.hosts, "utf8")),
@@ -150,15 +151,26 @@ async function bundleSource(): Promise<BundleSource> {
   return createHttpBundleSource({ url: config.bundle, token: () => readFile(PATHS.token, "utf8"), ...trust });
 }
 
-/** A parent that opened a channel has the credentials (`sidegate run`). */
-function credentialSource(): CredentialSource {
-  if (process.send === undefined) return createEmptySource();
-  return createChannelSource({
-    send: (message) => {
-      if (process.connected) process.send?.(message);
-      return process.connected;
+/** A parent that opened a channel has the credentials (`sidegate run`); else whoever the bundle comes from, if it is a controller. */
+async function credentialSource(): Promise<CredentialSource> {
+  if (process.send !== undefined)
+    return createChannelSource({
+      send: (message) => {
+        if (process.connected) process.send?.(message);
+        return process.connected;
+      },
+      listen: (then) => process.on("message", then),
+    });
+  if (!config.bundle.startsWith("https://") || !config.bundle.endsWith(BUNDLE_PATH)) return createEmptySource();
+  const { createHttpSource } = await import("#sidecar/credentials/http-source.ts");
+  return createHttpSource({
+    url: `${config.bundle.slice(0, -BUNDLE_PATH.length)}${CREDENTIAL_PATH}`,
+    token: () => readFile(PATHS.token, "utf8"),
+    ca: config.collectorCa,
+    after(ms, fire) {
+      const timer = setTimeout(fire, ms).unref();
+      return { cancel: () => clearTimeout(timer) };
     },
-    listen: (then) => process.on("message", then),
   });
 }
 

@@ -90,10 +90,13 @@ try {
         mutate(request, {
           injection: () => side.options(request.namespace ?? ""),
           drawUid: () => randomInt(PROXY_UID.first, PROXY_UID.last + 1),
+          nowMs: () => systemClock.wallMs(),
         }),
-      validate: (request) => validate(request, side.options(request.namespace ?? "")),
+      validate: (request) => validate(request, side.options(request.namespace ?? ""), systemClock.wallMs()),
       policies: createPolicyCheck({
         own: config.namespace,
+        credentialNamespaces: config.credentialNamespaces,
+        may: side.may,
         compile: (sources) => compilePolicies(sources, { opa: config.opa, tmp: tmpdir() }),
       }),
       ready: () => !drain.begun && side.ready() && side.certificate().notAfterMs - systemClock.wallMs() > LEAST_LIFE_MS,

@@ -82,6 +82,8 @@ export interface WantedCredential {
   readonly target: string;
   /** The target's `binding`; "" where its bundle has none. */
   readonly binding: string;
+  /** What was given before is no good any more: a token that could be given again is not. */
+  readonly fresh: boolean;
 }
 
 /** Where credentials come from: one adapter for `sidegate run`, one for a cluster, one conformance suite for both. */

@@ -114,12 +114,17 @@ const DEFINITIONS: readonly Definition[] = [
         rule: "!has(self.insecureCredential) || !self.insecureCredential || has(self.endpoints)",
         message: "insecureCredential needs endpoints, which say what machine that is",
       },
+      {
+        rule: "!has(self.credentialFrom) || has(self.credential)",
+        message: "credentialFrom needs `credential`, the name by which policies put it in",
+      },
     ],
     nameRules: [],
     columns: [
       { name: "Hosts", type: "string", jsonPath: ".spec.hosts" },
       { name: "Ports", type: "string", jsonPath: ".spec.ports" },
       { name: "Protocol", type: "string", jsonPath: ".spec.protocol" },
+      { name: "Credential", type: "string", jsonPath: ".spec.credential", priority: 1 },
       ...READY,
       AGE,
     ],

@@ -60,7 +60,7 @@ export function chooseSecret(
   return { kind: "secret", namespace: of, name };
 }
 
-interface SecretName {
+export interface SecretName {
   readonly name: string;
   readonly namespace?: string | undefined;
 }

@@ -7,8 +7,11 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
-import { BUNDLE_PATH } from "#contract/control-environment.ts";
-import type { PodTokenReading } from "#identity/pod-token.ts";
+import { BUNDLE_PATH, CREDENTIAL_BINDING_HEADER, CREDENTIAL_PATH } from "#contract/control-environment.ts";
+import { CREDENTIAL_NAME } from "#contract/credential.ts";
+import type { PodIdentity, PodTokenReading } from "#identity/pod-token.ts";
+import type { HandOut } from "./credentials/hand-out.ts";
+import type { Asked } from "./credentials/right.ts";
 import type { Issued } from "./issue.ts";
 
 export type Offer =
@@ -21,6 +24,8 @@ export interface BundleServerOptions {
   readonly authenticate: (authorization: string | null) => Promise<PodTokenReading>;
   /** What this pod is to have now. `address`: the caller's. */
   readonly offer: (uid: string, address: string) => Offer;
+  /** Absent: nobody is given any. */
+  readonly credentials?: Pick<HandOut, "give" | "watch">;
   readonly ready: () => boolean;
   readonly metrics: () => { readonly type: string; readonly text: string };
   readonly onFault: (fault: unknown) => void;
@@ -56,6 +61,8 @@ export async function serveBundles(
 ): Promise<BundleServer> {
   /** Called with false: somebody else waits in its place, answer now. */
   const waiters = new Map<string, Set<(again: boolean) => void>>();
+  /** Ends of what is held for credentials. */
+  const held = new Set<() => void>();
   let waiting = 0;
   let closing = false;
   const server: Server = createServer(
@@ -76,6 +83,8 @@ export async function serveBundles(
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = (request.url ?? "").split("?", 1)[0];
+    if (path?.startsWith(`${CREDENTIAL_PATH}/`) === true && options.credentials !== undefined)
+      return giveCredential(request, response, options.credentials);
     if (request.method !== "GET") return send(response, 405, "GET only\n");
     if (path === "/healthz") return send(response, 200, "ok\n");
     if (path === "/readyz") return options.ready() ? send(response, 200, "ok\n") : send(response, 503, "not ready\n");
@@ -84,10 +93,59 @@ export async function serveBundles(
       return send(response, 200, text, { "content-type": type });
     }
     if (path !== BUNDLE_PATH) return send(response, 404, "no such path\n");
+    const caller = await callerOf(request, response);
+    if (caller !== null) await give(request, response, caller.identity.uid, caller.address);
+  }
+
+  /** Null: it has been answered. */
+  async function callerOf(
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<{ readonly identity: PodIdentity; readonly address: string } | null> {
     const reading = await options.authenticate(request.headers.authorization ?? null);
-    if (reading.kind === "refused") return send(response, 401, `token: ${reading.why}\n`);
+    if (reading.kind === "refused") {
+      send(response, 401, `token: ${reading.why}\n`);
+      return null;
+    }
     const address = (request.socket.remoteAddress ?? "").replace(/^::ffff:/, "");
-    await give(request, response, reading.identity.uid, address);
+    return { identity: reading.identity, address };
+  }
+
+  /** GET: the credential. HEAD: whether it is another one than `If-None-Match`'s, held as long as `Prefer: wait` says. */
+  async function giveCredential(
+    request: IncomingMessage,
+    response: ServerResponse,
+    credentials: Pick<HandOut, "give" | "watch">,
+  ): Promise<void> {
+    const asked = askedFor(request);
+    if (asked === null) return send(response, 404, "no such path\n");
+    if (request.method !== "GET" && request.method !== "HEAD") return send(response, 405, "GET or HEAD\n");
+    const caller = await callerOf(request, response);
+    if (caller === null) return;
+    const gone = new AbortController();
+    const end = (): void => {
+      gone.abort();
+      held.delete(end);
+    };
+    held.add(end);
+    response.once("close", end);
+    const { headers } = request;
+    const answer =
+      request.method === "GET"
+        ? await credentials.give({ ...caller, ...asked, fresh: headers["cache-control"] === "no-cache" })
+        : await credentials.watch({
+            ...caller,
+            ...asked,
+            etag: headers["if-none-match"] ?? "",
+            waitMs: closing ? 0 : waitSeconds(headers["prefer"]) * 1000,
+            gone: gone.signal,
+          });
+    if (response.destroyed) return;
+    send(response, answer.status, answer.body, {
+      "cache-control": "no-store",
+      "content-type": "application/json",
+      ...(answer.etag === "" ? {} : { etag: answer.etag }),
+    });
   }
 
   async function give(request: IncomingMessage, response: ServerResponse, uid: string, address: string): Promise<void> {
@@ -168,6 +226,7 @@ export async function serveBundles(
     async close() {
       closing = true;
       for (const each of waiters.values()) for (const resolve of each) resolve(true);
+      for (const end of held) end();
       const closed = new Promise<void>((resolve) => {
         server.close(() => resolve());
       });
@@ -177,6 +236,15 @@ export async function serveBundles(
       clearTimeout(limit);
     },
   };
+}
+
+/** `/credentials/<target>/<name>`; null: it is none. */
+function askedFor({ url = "", headers }: IncomingMessage): Asked | null {
+  const [target, name, ...more] = (url.split("?", 1)[0] ?? "").slice(CREDENTIAL_PATH.length + 1).split("/");
+  const binding = headers[CREDENTIAL_BINDING_HEADER];
+  if (target === undefined || name === undefined || more.length > 0) return null;
+  if (!CREDENTIAL_NAME.test(name) || !/^[a-z0-9.-]{1,253}$/.test(target)) return null;
+  return { target, name, binding: typeof binding === "string" ? binding : "" };
 }
 
 /** RFC 7240: `modes=snapshot;wait=60`, `wait=60, …`. */

@@ -18,6 +18,7 @@ import { CONTENT_TYPE, type Registry } from "#process/metrics.ts";
 import { BUNDLE_KEY_ID, keepBundleKey } from "./bundle-key.ts";
 import { type BundleServer, serveBundles } from "./bundle-server.ts";
 import { type CompilerOptions, createCompiler } from "./compiler.ts";
+import { createCredentialRoom } from "./credentials/room.ts";
 import { createFleet, createKnown } from "./fleet.ts";
 import { recordGone, workOnFreezes } from "./freezes.ts";
 import { createIssuer } from "./issue.ts";
@@ -48,6 +49,8 @@ export interface ControllerOptions {
   readonly acts?: ((ca: () => string) => Acts) | null;
   /** Namespaces whose agents go on unrecorded where the record is full. */
   readonly onFullAllowed?: ReadonlySet<string>;
+  /** Whose Secrets may be read, and how long a sidecar may use one without asking again. */
+  readonly credentials?: { readonly namespaces: readonly string[]; readonly lifetimeMs: number };
   readonly clock: Clock;
   readonly registry: Registry;
   readonly log: (event: string, fields: Readonly<Record<string, string>>) => void;
@@ -67,6 +70,7 @@ const STATUS_MS = 200;
 /** What the collector did not take is told again. */
 const FREEZES_EVERY_MS = 10_000;
 const DAY_MS = 86_400_000;
+const CREDENTIAL_MS = 300_000;
 
 /** Resolves when bundles are served. Rejects where the API server cannot be reached or does not let us. */
 export async function startController(options: ControllerOptions): Promise<Controller> {
@@ -121,7 +125,19 @@ export async function startController(options: ControllerOptions): Promise<Contr
   const statuses = startRounds(
     async () => {
       if (leading !== null)
-        await writeStatuses({ kube, known, fleet, maker, own: namespace, clock, onFault: fault("status") }, leading);
+        await writeStatuses(
+          {
+            kube,
+            known,
+            fleet,
+            maker,
+            own: namespace,
+            clock,
+            lack: (target) => credentials.lack(target),
+            onFault: fault("status"),
+          },
+          leading,
+        );
     },
     { delayMs: STATUS_MS, everyMs: 0 },
     signal,
@@ -129,6 +145,23 @@ export async function startController(options: ControllerOptions): Promise<Contr
   );
 
   const acts = options.acts?.(() => certificates["ca.crt"]) ?? null;
+  const credentials = createCredentialRoom({
+    kube,
+    known,
+    fleet,
+    own: namespace,
+    allowed: options.credentials?.namespaces ?? [],
+    lifetimeMs: options.credentials?.lifetimeMs ?? CREDENTIAL_MS,
+    checkCaller: options.checkCaller,
+    injection: () => injection(),
+    acts,
+    clock,
+    counted: (outcome) => metrics.credentials.with(outcome).add(1),
+    log,
+    onChange: () => recompute.ask(),
+    onFault: fault("credentials"),
+    signal,
+  });
   const freezes = startRounds(
     async () => {
       if (leading !== null) await workOnFreezes({ kube, known, fleet, acts, onFault: fault("freeze") }, leading);
@@ -143,6 +176,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     const changed = fleet.recompute();
     metrics.reconcile.with().observe((clock.elapsedMs() - start) / 1000);
     server?.wake(changed);
+    credentials.refresh();
     if (leading === null) return;
     maker.work(leading);
     statuses.ask();
@@ -191,11 +225,13 @@ export async function startController(options: ControllerOptions): Promise<Contr
       signal,
     });
     fleet.recompute();
+    credentials.refresh();
     server = await serveBundles(
       {
         certificate: { cert: certificates["tls.crt"], key: certificates["tls.key"] },
         authenticate: (authorization) => tokens.authenticate(authorization),
         offer: (uid, address) => fleet.offer(uid, address),
+        credentials: credentials.handOut,
         ready: () => !signal.aborted && clock.wallMs() < notAfterMs(certificates) - DAY_MS,
         metrics: () => ({ type: CONTENT_TYPE, text: options.registry.text() }),
         onFault: fault("bundle server"),
@@ -251,6 +287,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
           certificates: () => certificates,
           runtime,
           injection,
+          acts,
           log,
           onFault: (where, what) => fault(where)(what),
         },

@@ -21,7 +21,12 @@ const OPTIONS = optionsOf();
 
 function setUp(inject: string) {
   const known = createKnown();
-  known.namespaces.set("team", { labels: { "sidegate.dev/inject": inject }, observeUntilMs: 0 });
+  known.namespaces.set("team", {
+    labels: { "sidegate.dev/inject": inject },
+    uid: "",
+    observeUntilMs: 0,
+    observeFault: "",
+  });
   const told: string[] = [];
   const drift = createDrift({
     known,

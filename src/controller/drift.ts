@@ -4,14 +4,17 @@
  */
 import { NAMESPACE_LABEL } from "#contract/control-environment.ts";
 import { ANNOTATION } from "#contract/names.ts";
+import type { Clock } from "#core/clock.ts";
 import { optionsFor } from "#injection/complete-options.ts";
+import { exemptionFor } from "#injection/exemptions.ts";
 import { brokenInvariants } from "#injection/invariants.ts";
 import type { InjectionOptions } from "#injection/options.ts";
 import type { Tell } from "#kube/events.ts";
 import { type KubeObject, keyOf, nameOf } from "#kube/port.ts";
 import type { Known } from "./fleet.ts";
 
-export type Drifted = "outside" | "differs";
+/** exempt: without a gateway because an administrator said so, until a day that has not passed. */
+export type Drifted = "outside" | "differs" | "exempt";
 
 export interface Drift {
   /** Called for each pod that arrives; what it returns is kept by the pod cache. Null: as it should be, or none of ours. */
@@ -25,12 +28,13 @@ export interface DriftOptions {
   readonly injection: () => InjectionOptions | null;
   readonly tell: Tell;
   readonly own: string;
+  readonly clock: Clock;
 }
 
-export function createDrift({ known, injection, tell, own }: DriftOptions): Drift {
+export function createDrift({ known, injection, tell, own, clock }: DriftOptions): Drift {
   const found = new Map<string, Drifted>();
 
-  /** A namespace says `all`, or the pod itself `true`; what is exempt is admission's affair and bears `false`. */
+  /** A namespace says `all`, or the pod itself `true`. */
   function wanted({ metadata }: KubeObject): boolean {
     const { namespace = "", labels = {}, annotations = {} } = metadata;
     if (namespace === own || namespace === "kube-system") return false;
@@ -51,6 +55,11 @@ export function createDrift({ known, injection, tell, own }: DriftOptions): Drif
         return null;
       }
       const { namespace = "" } = pod.metadata;
+      const injected = pod.metadata.annotations?.[ANNOTATION.injected] !== undefined;
+      if (!injected && exemptionFor(options, namespace, pod, clock.wallMs()) !== null) {
+        found.set(key, "exempt");
+        return "exempt";
+      }
       const labels = known.namespaces.get(namespace)?.labels ?? {};
       const violations = brokenInvariants(pod, optionsFor(options, namespace, labels));
       const [first] = violations;
@@ -58,7 +67,7 @@ export function createDrift({ known, injection, tell, own }: DriftOptions): Drif
         found.delete(key);
         return null;
       }
-      const what: Drifted = pod.metadata.annotations?.[ANNOTATION.injected] === undefined ? "outside" : "differs";
+      const what: Drifted = injected ? "differs" : "outside";
       if (found.get(key) !== what) {
         const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : "";
         const reason = what === "outside" ? "OutsideTheGateway" : "GatewayDiffers";

@@ -3,7 +3,9 @@
  * objects, look for drift. All of it is repeated by the next leader from what is stored; nothing here is remembered by one replica alone.
  */
 
+import type { Acts } from "#audit/acts.ts";
 import type { Clock } from "#core/clock.ts";
+import { exemptionEndMs } from "#injection/exemptions.ts";
 import type { InjectionOptions } from "#injection/options.ts";
 import { startCache } from "#kube/cache.ts";
 import type { CertificateData } from "#kube/certificates.ts";
@@ -14,6 +16,8 @@ import { createDrift, type Drift } from "./drift.ts";
 import type { Known } from "./fleet.ts";
 import { type Desired, GUARDED, readDesired, restore } from "./guard.ts";
 import type { ControllerMetrics } from "./metrics.ts";
+import { recordExemptions } from "./exempt.ts";
+import { type ToldObservations, tellObservations } from "./observation.ts";
 import { startRounds } from "./rounds.ts";
 import { type ConfigMapObject, type RuntimeValues, writeRuntime } from "./runtime-object.ts";
 
@@ -30,6 +34,8 @@ export interface LeadingOptions {
   readonly runtime: () => RuntimeValues;
   /** Null while what injection needs is not complete. */
   readonly injection: () => InjectionOptions | null;
+  /** Null: there is no collector to tell. */
+  readonly acts: Acts | null;
   readonly log: (event: string, fields: Readonly<Record<string, string>>) => void;
   readonly onFault: (where: string, fault: unknown) => void;
 }
@@ -41,6 +47,7 @@ const INSTALL_MS = 5_000;
 const MAX_PODS = 100_000;
 const PAGE = 500;
 const DRIFT_EVERY_MS = 20_000;
+const TELL_EVERY_MS = 5_000;
 
 /** Until the signal ends. */
 export function startLeading(options: LeadingOptions, signal: AbortSignal): void {
@@ -54,12 +61,39 @@ export function startLeading(options: LeadingOptions, signal: AbortSignal): void
     (fault) => onFault("runtime", fault),
   ).ask();
   startGuard(options, signal);
+  const recorded = new Set<string>();
+  startRounds(
+    async () => {
+      const exemptions = options.injection()?.exemptions ?? [];
+      const now = options.clock.wallMs();
+      const ended = exemptions.filter((one) => exemptionEndMs(one) <= now).length;
+      metrics.exemptions.with("in force").value = exemptions.length - ended;
+      metrics.exemptions.with("ended").value = ended;
+      if (options.acts !== null) await recordExemptions(exemptions, options.acts, recorded, now);
+    },
+    { delayMs: 0, everyMs: TELL_EVERY_MS },
+    signal,
+    (fault) => onFault("exemptions", fault),
+  ).ask();
+  const told: ToldObservations = new Map();
+  startRounds(
+    () =>
+      tellObservations(
+        { namespaces: known.namespaces, tell: options.tell, acts: options.acts, onFault: (f) => onFault("observe", f) },
+        told,
+        options.clock.wallMs(),
+      ),
+    { delayMs: 0, everyMs: TELL_EVERY_MS },
+    signal,
+    (fault) => onFault("observe", fault),
+  ).ask();
 
   const drift = createDrift({
     known,
     own,
     tell: options.tell,
     injection: options.injection,
+    clock: options.clock,
   });
   startCache<string>({
     kube,
@@ -89,7 +123,7 @@ export function startLeading(options: LeadingOptions, signal: AbortSignal): void
     (fault) => onFault("drift", fault),
   );
   function count(): void {
-    for (const what of ["outside", "differs"] as const) metrics.drifted.with(what).value = drift.count(what);
+    for (const what of ["outside", "differs", "exempt"] as const) metrics.drifted.with(what).value = drift.count(what);
   }
 }
 

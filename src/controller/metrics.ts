@@ -16,6 +16,13 @@ export const CONTROLLER_METRICS = {
     labels: [],
     maxSeries: 1,
   },
+  credentials: {
+    name: "sidegate_credential_requests_total",
+    type: "counter",
+    help: "Requests of sidecars for credentials, by what came of them: given, or why not.",
+    labels: ["outcome"],
+    maxSeries: 24,
+  },
   pods: {
     name: "sidegate_pods",
     type: "gauge",
@@ -72,9 +79,9 @@ export const CONTROLLER_METRICS = {
   drifted: {
     name: "sidegate_drifted_pods",
     type: "gauge",
-    help: "Running pods that should have a gateway and do not have it as it is injected, by what is wrong.",
+    help: "Running pods that do not have the gateway as it is injected, by what is wrong; exempt: somebody said so.",
     labels: ["what"],
-    maxSeries: 2,
+    maxSeries: 3,
   },
   observing: {
     name: "sidegate_observing_namespaces",
@@ -104,6 +111,13 @@ export const CONTROLLER_METRICS = {
     help: "Running pods with a gateway that are frozen.",
     labels: [],
     maxSeries: 1,
+  },
+  exemptions: {
+    name: "sidegate_exemptions",
+    type: "gauge",
+    help: "Exemptions in the chart's values, by whether their last day has passed.",
+    labels: ["state"],
+    maxSeries: 2,
   },
   certificate: {
     name: "sidegate_controller_certificate_expiry_seconds",

@@ -1,10 +1,10 @@
 /** What the controller keeps of the cluster's objects: small frozen values, made as the objects arrive. */
 import { Compile } from "typebox/compile";
 import { AgentPolicySpec, ClusterAgentPolicySpec, type Condition, type LabelSelector } from "#contract/agent-policy.ts";
-import { MAX_OBSERVE_MS, NAMESPACE_LABEL, OBSERVE_UNTIL } from "#contract/control-environment.ts";
 import { ANNOTATION } from "#contract/names.ts";
 import { TargetSpec } from "#contract/target.ts";
 import type { KubeObject } from "#kube/port.ts";
+import { observationOf } from "./observation.ts";
 import type { Labels } from "./selector.ts";
 
 /** What the object's status says. */
@@ -52,8 +52,11 @@ export interface ObservedPod {
 
 export interface ObservedNamespace {
   readonly labels: Labels;
-  /** Wall milliseconds until which it is in observe mode; 0: it is not. */
+  readonly uid: string;
+  /** Wall milliseconds until which it is in observe mode, also when that is past; 0: it is not. */
   readonly observeUntilMs: number;
+  /** Why it is not although it is asked for; "": there is no fault. */
+  readonly observeFault: string;
 }
 
 const clusterPolicy = Compile(ClusterAgentPolicySpec);
@@ -114,10 +117,8 @@ export function observePod(object: KubeObject): ObservedPod | null {
   return { namespace, name, uid, labels, addresses: (status?.podIPs ?? []).map(({ ip }) => ip) };
 }
 
-/** Observe mode needs an end, and one that is near: without, the namespace is enforced. */
 export function observeNamespace(object: KubeObject, nowMs: number): ObservedNamespace {
-  const { labels = {}, annotations = {} } = object.metadata;
-  const until = Date.parse(annotations[OBSERVE_UNTIL] ?? "");
-  const near = until > nowMs && until - nowMs <= MAX_OBSERVE_MS;
-  return { labels, observeUntilMs: labels[NAMESPACE_LABEL.mode] === "observe" && near ? until : 0 };
+  const { labels = {}, uid = "" } = object.metadata;
+  const { untilMs, fault } = observationOf(object, nowMs);
+  return { labels, uid, observeUntilMs: untilMs, observeFault: fault };
 }

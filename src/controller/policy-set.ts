@@ -69,12 +69,17 @@ function bundled(target: ObservedTarget): Target {
 
 /** Of everything that a target is but where its credential comes from: another host, port, authority or namespace is another one. */
 export function bindingOf({ namespace, name, spec }: Pick<ObservedTarget, "namespace" | "name" | "spec">): string {
+  const known = BINDINGS.get(spec);
+  if (known !== undefined) return known;
   const { credentialFrom: _from, ...rest } = spec;
-  return createHash("sha256")
-    .update(JSON.stringify([namespace, name, rest]))
-    .digest("base64url")
-    .slice(0, 27);
+  const text = JSON.stringify([namespace, name, rest]);
+  const made = createHash("sha256").update(text).digest("base64url").slice(0, 27);
+  BINDINGS.set(spec, made);
+  return made;
 }
+
+/** A spec belongs to one observed target, and does not change. */
+const BINDINGS = new WeakMap<object, string>();
 
 /** Equal for equal sources: what was compiled once need not be again. */
 export function contentOf(sources: PolicySources): string {

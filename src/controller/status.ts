@@ -6,6 +6,7 @@ import { hasStatus, type Kube, type Resource } from "#kube/port.ts";
 import { RESOURCE } from "#kube/resources.ts";
 import { formatProblem, type Problem } from "#policy/compile/problem.ts";
 import { moduleFile, testFile } from "#policy/compile/resource.ts";
+import type { Lack } from "./credentials/make.ts";
 import type { Fleet, Known } from "./fleet.ts";
 import type { Maker } from "./maker.ts";
 import type { ObservedPolicy, ObservedStatus, ObservedTarget } from "./observed.ts";
@@ -24,6 +25,8 @@ export interface StatusOptions {
   readonly maker: Maker;
   readonly own: string;
   readonly clock: Clock;
+  /** What keeps a target's credential from being handed out; null: nothing, or it has none. */
+  readonly lack?: (target: ObservedTarget) => Lack | null;
   readonly onFault: (fault: unknown) => void;
 }
 
@@ -80,14 +83,32 @@ function wrong(policy: ObservedPolicy, problems: readonly Problem[]): Verdict {
   return { status: "False", reason, message: [...lines, last].join("\n") };
 }
 
-function targetVerdict({ malformed, namespace, name }: ObservedTarget, { known, own }: StatusOptions): Verdict {
+export function targetVerdict(
+  target: ObservedTarget,
+  { known, own, lack }: Pick<StatusOptions, "known" | "own" | "lack">,
+): Verdict {
+  const { malformed, namespace, name, spec } = target;
   if (malformed !== "") return { status: "False", reason: "Malformed", message: malformed };
   if (namespace !== own && known.targets.has(`${own}/${name}`)) {
     const message = `a target of the cluster (namespace ${own}) is called ${name} too; rename this one`;
     return { status: "False", reason: "NameTaken", message };
   }
   const to = namespace === own ? "every namespace" : `namespace ${namespace}`;
-  return { status: "True", reason: "Offered", message: `known to agents of ${to}` };
+  const offered = `known to agents of ${to}`;
+  const lacking = lack?.(target) ?? null;
+  if (lacking !== null) {
+    // A Secret that has not been listed yet is no news.
+    const status = lacking.code === "Unavailable" ? "Unknown" : "False";
+    return { status, reason: `Credential${lacking.code}`, message: `${offered}; no credential: ${lacking.why}` };
+  }
+  const { credential, credentialFrom } = spec;
+  if (credential === undefined) return { status: "True", reason: "Offered", message: offered };
+  const kind = credentialFrom === undefined ? "" : ` (${credentialFrom.kind})`;
+  if (spec.insecureCredential === true) {
+    const open = `insecureCredential: its credential ${credential}${kind} may go to its endpoints without verified TLS`;
+    return { status: "True", reason: "InsecureCredential", message: `${offered}; ${open}` };
+  }
+  return { status: "True", reason: "Offered", message: `${offered}, with the credential ${credential}${kind}` };
 }
 
 interface Subject {

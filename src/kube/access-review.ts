@@ -9,6 +9,8 @@ export interface AccessQuestion {
   readonly group: string;
   readonly resource: string;
   readonly namespace: string;
+  /** One object by its name; absent: any. */
+  readonly name?: string;
 }
 
 interface Review extends KubeObject {
@@ -18,10 +20,10 @@ interface Review extends KubeObject {
 
 /** Rejects where the API server cannot be asked: the caller then refuses. */
 export async function mayAccess(kube: Kube, question: AccessQuestion): Promise<boolean> {
-  const { user, groups, verb, group, resource, namespace } = question;
+  const { user, groups, ...resourceAttributes } = question;
   const { status } = await kube.create<Review>(RESOURCE.access, {
     metadata: { name: "" },
-    spec: { user, groups, resourceAttributes: { verb, group, resource, namespace } },
+    spec: { user, groups, resourceAttributes },
   });
   return status?.allowed === true && status.denied !== true;
 }

@@ -8,8 +8,8 @@ import { CredentialFault, type CredentialShape, checkShape, placeholderOf, write
 import { type CredentialReply, isCredentialRequest } from "#contract/credential-messages.ts";
 import { assertNever } from "#core/assert-never.ts";
 import { Secret, SHOWN } from "#core/secret.ts";
+import { fetchToken } from "#identity/client-credentials.ts";
 import { formatProblem, type Problem } from "#policy/compile/problem.ts";
-import { fetchToken } from "./client-credentials.ts";
 import { type CredentialEntry, readCredentialFile } from "./credential-file.ts";
 import { filePath, type OriginSurroundings, readSecret } from "./secret-origin.ts";
 

@@ -10,6 +10,7 @@ import type { Clock } from "#core/clock.ts";
 import { completeOptions, optionsFor, type RuntimeData } from "#injection/complete-options.ts";
 import type { InjectionOptions } from "#injection/options.ts";
 import { fileAccess, podAccess } from "#kube/access.ts";
+import { type AccessQuestion, mayAccess } from "#kube/access-review.ts";
 import { startCache } from "#kube/cache.ts";
 import { keepCertificates } from "#kube/certificate-keeper.ts";
 import { createKube } from "#kube/client.ts";
@@ -26,6 +27,8 @@ export interface Side {
   /** As the pods of this namespace have them. Throws while they are not complete. */
   options(namespace: string): InjectionOptions;
   ready(): boolean;
+  /** Whether a user may do something, as the API server says; null: there is none to ask. */
+  readonly may: ((question: AccessQuestion) => Promise<boolean>) | null;
 }
 
 /** Settings of a webhook that has an API server to ask. */
@@ -35,6 +38,7 @@ export const CLUSTER_SHAPE = {
   apiHost: setting("KUBERNETES_SERVICE_HOST", text(), { fallback: "" }),
   apiPort: setting("KUBERNETES_SERVICE_PORT", text(), { fallback: "443" }),
   names: setting(CONTROL_ENV.names, list(text(), 16), { fallback: [] }),
+  credentialNamespaces: setting(CONTROL_ENV.credentialNamespaces, list(text(), 1_000), { fallback: [] }),
   opa: setting(CONTROL_ENV.opa, absolutePath(), { fallback: "/usr/local/bin/opa" }),
 } as const;
 
@@ -63,6 +67,7 @@ export function standAlone(folder: string, { injection, onCertificate, onFault }
     certificate: () => certificate.current,
     options: injection,
     ready: () => true,
+    may: null,
   };
 }
 
@@ -123,5 +128,6 @@ export async function joinCluster(config: Config<typeof CLUSTER_SHAPE>, options:
       return optionsFor(complete, asked, namespaces.get(asked) ?? {});
     },
     ready: () => completeOptions(injection(), runtime) !== null,
+    may: (question) => mayAccess(kube, question),
   };
 }

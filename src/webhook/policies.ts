@@ -6,8 +6,12 @@
  */
 import { Compile } from "typebox/compile";
 import { AgentPolicySpec, ClusterAgentPolicySpec } from "#contract/agent-policy.ts";
+import type { FieldProblem } from "#contract/credential-from.ts";
 import { API_GROUP } from "#contract/names.ts";
 import { TargetSpec } from "#contract/target.ts";
+import { chooseSecret, type SecretName, targetCredentialProblems } from "#contract/target-credential.ts";
+import { equalJson } from "#core/json-diff.ts";
+import type { AccessQuestion } from "#kube/access-review.ts";
 import type { CompileResult } from "#policy/compile/compile.ts";
 import { formatProblem, type Problem } from "#policy/compile/problem.ts";
 import { type PolicyResource, packageProblems, resourceSources } from "#policy/compile/resource.ts";
@@ -19,6 +23,10 @@ export interface PoliciesOptions {
   readonly compile: (sources: PolicySources) => Promise<CompileResult>;
   /** The control plane's namespace: only its targets may say what opens an unverified way. */
   readonly own: string;
+  /** Namespaces whose Secrets a target's credential may come from. */
+  readonly credentialNamespaces?: readonly string[];
+  /** Whether somebody may read a Secret; null: there is no API server to ask. */
+  readonly may?: ((question: AccessQuestion) => Promise<boolean>) | null;
   readonly concurrency?: number;
 }
 
@@ -64,20 +72,42 @@ export function createPolicyCheck(options: PoliciesOptions): (request: Admission
     return result.kind === "problems" ? result.problems : [];
   }
 
-  function targetProblems(request: AdmissionRequest): readonly Problem[] {
+  async function targetProblems(request: AdmissionRequest): Promise<readonly Problem[]> {
     const { spec } = (request.object ?? {}) as { readonly spec?: unknown };
     if (!target.Check(spec)) return schemaProblems(target.Errors(spec));
     const problems: Problem[] = [];
     const refuse = (field: string, message: string): void => void problems.push({ file: field, line: 0, message });
-    if (spec.credential !== undefined && spec.hosts.some((host) => host.startsWith("*.")))
-      refuse("spec.hosts", "a wildcard may not stand together with a credential");
+    for (const { field, message } of targetCredentialProblems(spec)) refuse(field, message);
     if (request.namespace !== own) {
       if (spec.endpoints !== undefined)
         refuse("spec.endpoints", `only targets in namespace ${own} may say where to dial`);
       if (spec.insecureCredential === true)
         refuse("spec.insecureCredential", `only targets in namespace ${own} may send a credential unprotected`);
     }
+    if (problems.length === 0 && spec.credentialFrom !== undefined) {
+      const problem = await secretProblem(request, spec.credentialFrom.secret);
+      if (problem !== null) refuse(problem.field, problem.message);
+    }
     return problems;
+  }
+
+  /**
+   * Who lends a Secret to a target must be somebody who may read it: else a right to write targets would be one to read Secrets, by
+   * way of a host of one's own. Asked again whenever the target changes, since a changed host is as good as a changed name.
+   */
+  async function secretProblem(request: AdmissionRequest, secret: SecretName): Promise<FieldProblem | null> {
+    const { namespace = "", userInfo } = request;
+    if (request.operation === "UPDATE" && equalJson(specOf(request.object), specOf(request.oldObject))) return null;
+    const chosen = chooseSecret(secret, { namespace, own, allowed: options.credentialNamespaces ?? [] });
+    if (chosen.kind === "refused") return chosen.problem;
+    const user = userInfo.username ?? "";
+    const question = { user, groups: userInfo.groups ?? [], verb: "get", group: "", resource: "secrets" };
+    const { may = null } = options;
+    if (may !== null && (await may({ ...question, namespace: chosen.namespace, name: chosen.name }))) return null;
+    return {
+      field: "spec.credentialFrom.secret",
+      message: `${user} may not read Secret ${chosen.namespace}/${chosen.name}, and so may not lend it to a target`,
+    };
   }
 
   return async (request) => {
@@ -92,7 +122,7 @@ export function createPolicyCheck(options: PoliciesOptions): (request: Admission
           : resource === "clusteragentpolicies"
             ? await policyProblems(request, "ClusterAgentPolicy")
             : resource === "egresstargets"
-              ? targetProblems(request)
+              ? await targetProblems(request)
               : null;
     if (problems === null) return { kind: "misdirected", reason: resource, answer: misdirected(request) };
     if (problems.length === 0) return { kind: "allowed", reason: "", answer: allowed(request) };
@@ -101,6 +131,10 @@ export function createPolicyCheck(options: PoliciesOptions): (request: Admission
     const message = `sidegate refuses this:\n${[...lines, ...more].join("\n")}`;
     return { kind: "denied", reason: resource, answer: denied(request, message) };
   };
+}
+
+function specOf(object: unknown): unknown {
+  return (object as { readonly spec?: unknown } | undefined)?.spec;
 }
 
 function nameIn(request: AdmissionRequest): string {

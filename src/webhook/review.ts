@@ -18,7 +18,7 @@ const ReviewSchema = Type.Object({
     name: Type.Optional(text),
     namespace: Type.Optional(text),
     operation: Type.Enum(["CREATE", "UPDATE", "DELETE", "CONNECT"]),
-    userInfo: Type.Object({ username: Type.Optional(text) }),
+    userInfo: Type.Object({ username: Type.Optional(text), groups: Type.Optional(Type.Array(text)) }),
     object: Type.Optional(Type.Unknown()),
     oldObject: Type.Optional(Type.Unknown()),
     dryRun: Type.Optional(Type.Boolean()),

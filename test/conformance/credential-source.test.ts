@@ -11,7 +11,7 @@ import { certificateFor } from "../support/sidecar-upstream.ts";
 const VALUE = "a-value-of-this-test";
 const GOOD = { kind: "bearer", secret: VALUE, expiresInMs: 60_000, refreshInMs: 30_000 };
 
-const wanted = (name: string): WantedCredential => ({ name, target: "billing", binding: "b1" });
+const wanted = (name: string): WantedCredential => ({ name, target: "billing", binding: "b1", fresh: false });
 const after = (ms: number, fire: () => void): { cancel(): void } => {
   const timer = setTimeout(fire, ms);
   timer.unref();

@@ -80,6 +80,11 @@ tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 affinity:
+  nodeAffinity:
+    requiredDuringSchedulingIgnoredDuringExecution:
+      nodeSelectorTerms:
+        # What the images are built for.
+        - matchExpressions: [{ key: kubernetes.io/arch, operator: In, values: [amd64, arm64] }]
   podAntiAffinity:
     preferredDuringSchedulingIgnoredDuringExecution:
       - weight: 100
@@ -104,6 +109,10 @@ affinity:
 {{- define "sidegate.controlEnvironment" -}}
 - { name: SIDEGATE_CONTROL_NAMESPACE, valueFrom: { fieldRef: { fieldPath: metadata.namespace } } }
 - { name: SIDEGATE_IDENTITY, valueFrom: { fieldRef: { fieldPath: metadata.name } } }
+{{- $namespaces := list -}}
+{{- range .Values.credentials.namespaces }}{{ $namespaces = append $namespaces .name }}{{ end }}
+- { name: SIDEGATE_CREDENTIAL_NAMESPACES, value: {{ join "," $namespaces | quote }} }
+- { name: SIDEGATE_CREDENTIAL_SECONDS, value: {{ .Values.credentials.lifetimeSeconds | quote }} }
 {{- end }}
 
 {{/* A token of an hour, only in pods that speak to the API server. */}}

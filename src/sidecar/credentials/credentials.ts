@@ -59,7 +59,7 @@ export function createCredentials(options: CredentialsOptions): CredentialRoom {
   function entryOf(name: string, target: Target): Entry | null {
     const near = byTarget.get(target);
     if (near?.wanted.name === name && !near.closed) return near;
-    const wanted = { name, target: target.name, binding: target.binding ?? "" };
+    const wanted = { name, target: target.name, binding: target.binding ?? "", fresh: false };
     const key = JSON.stringify([wanted.target, wanted.binding, name]);
     let found = entries.get(key);
     if (found === undefined) {
@@ -287,7 +287,7 @@ class Entry {
       );
     });
     // A source that throws is a source that rejects.
-    const fetched = Promise.resolve().then(() => source.fetch(this.wanted, abort.signal));
+    const fetched = Promise.resolve().then(() => source.fetch({ ...this.wanted, fresh: this.#stale }, abort.signal));
     fetched.then(
       (issued) => {
         if (this.#abort !== abort) issued.secret.wipe();

@@ -53,7 +53,7 @@ export function createHttpSource(options: HttpSourceOptions): CredentialSource {
   let closed = false;
 
   function watch(wanted: WantedCredential, etag: string, lifetimeMs: number): void {
-    const key = JSON.stringify(wanted);
+    const key = JSON.stringify([wanted.target, wanted.binding, wanted.name]);
     watches.get(key)?.end();
     watches.delete(key);
     if (closed || watches.size >= MAX_WATCHES) return;
@@ -70,7 +70,12 @@ export function createHttpSource(options: HttpSourceOptions): CredentialSource {
 
   return {
     async fetch(wanted, signal) {
-      const { status, body, etag } = await ask(options, { method: "GET", wanted, signal, headers: {} });
+      const { status, body, etag } = await ask(options, {
+        method: "GET",
+        wanted,
+        signal,
+        headers: wanted.fresh ? { "cache-control": "no-cache" } : {},
+      });
       const issued = read(wanted.name, status, body);
       if (etag !== "") watch(wanted, etag, issued.expiresInMs ?? LIFETIME_MS);
       return issued;

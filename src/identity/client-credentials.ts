@@ -1,12 +1,13 @@
 /**
- * OAuth 2.0 client credentials (RFC 6749 section 4.4): the parent of a run logs in at the token endpoint; the sidecar gets the token and
- * how long it is good, never the client's own secret.
+ * OAuth 2.0 client credentials (RFC 6749 section 4.4): the parent of a run, or the controller, logs in at the token endpoint; the sidecar
+ * gets the token and how long it is good, never the client's own secret.
  *
  * Fails closed: https only, no redirect is followed, and an answer that is not a bearer token is none. Nothing of an answer, and nothing
  * of the secret, is in any error.
  */
 import type { IncomingMessage } from "node:http";
 import { request } from "node:https";
+import type { LookupFunction } from "node:net";
 import { getCACertificates } from "node:tls";
 import { CredentialFault } from "#contract/credential.ts";
 
@@ -20,6 +21,8 @@ export interface TokenRequest {
   readonly auth: "basic" | "body";
   /** PEM; trusted instead of the machine's roots. */
   readonly ca: string | null;
+  /** In place of the machine's own resolution; not asked where the URL has an address. */
+  readonly lookup?: LookupFunction;
 }
 
 export interface Token {
@@ -47,7 +50,7 @@ export async function fetchToken(asked: TokenRequest): Promise<Token> {
     form.set("client_id", asked.clientId);
     form.set("client_secret", asked.clientSecret);
   } else headers["authorization"] = `Basic ${loginOf(asked)}`;
-  const { status, body } = await post(url, headers, form.toString(), asked.ca);
+  const { status, body } = await post(url, headers, form.toString(), asked);
   if (status !== 200) throw unavailable(`the token endpoint of ${url.host} answered ${status}`);
   return readToken(body, url.host);
 }
@@ -82,7 +85,12 @@ interface Answer {
   readonly body: string;
 }
 
-function post(url: URL, headers: Record<string, string>, body: string, ca: string | null): Promise<Answer> {
+function post(
+  url: URL,
+  headers: Record<string, string>,
+  body: string,
+  { ca, lookup }: Pick<TokenRequest, "ca" | "lookup">,
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const lost = (): void => reject(unavailable(`the token endpoint of ${url.host} could not be reached`));
     const roots = ca ?? [...new Set([...getCACertificates("default"), ...getCACertificates("system")])];
@@ -94,6 +102,7 @@ function post(url: URL, headers: Record<string, string>, body: string, ca: strin
         ca: roots,
         agent: false,
         rejectUnauthorized: true,
+        ...(lookup === undefined ? {} : { lookup }),
         signal: AbortSignal.timeout(LIMIT_MS),
       },
       (response: IncomingMessage) => {
