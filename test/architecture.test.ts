@@ -80,6 +80,8 @@ const TABLE: Record<string, readonly string[]> = {
   webhook: [...SHARED, "policy", "audit", "approval", "injection", "kube"],
   controller: [...SHARED, "policy", "audit", "approval", "injection", "kube"],
   collector: [...SHARED, "policy", "audit", "approval", "injection", "kube"],
+  // The person on call looks at what injection and the controller would make of the cluster, by their own functions.
+  oncall: [...SHARED, "injection", "kube", "controller"],
   "sidecar/seam": PURE,
 };
 const ROOM = [...PURE, "process", "policy", "audit", "approval", "identity", "sidecar/seam"];

@@ -20,6 +20,12 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   policy: async () => (await import("./policy.ts")).registerPolicy,
   audit: async () => (await import("./audit.ts")).registerAudit,
   why: async () => (await import("./why.ts")).registerWhy,
+  freeze: async () => (await import("./freeze.ts")).registerFreeze,
+  unfreeze: async () => (await import("./freeze.ts")).registerUnfreeze,
+  doctor: async () => (await import("./doctor.ts")).registerDoctor,
+  status: async () => (await import("./status.ts")).registerStatus,
+  redteam: async () => (await import("./redteam.ts")).registerRedteam,
+  purge: async () => (await import("./purge.ts")).registerPurge,
   inject: async () => (await import("./inject.ts")).registerInject,
 };
 

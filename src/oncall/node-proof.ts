@@ -1,0 +1,187 @@
+/**
+ * Proves on real nodes what injection relies on: a pod with our init container alone, which writes the rules into its own network
+ * namespace and tries each of them, as it does in an agent's pod. One pod for each kind of node, bounded in time, removed again.
+ *
+ * Fails where the proof did not come: a node that could not be tried is not a node that holds.
+ */
+import { randomInt } from "node:crypto";
+import { PROXY_UID } from "#contract/names.ts";
+import { initContainer } from "#injection/gateway-containers.ts";
+import type { InjectionOptions } from "#injection/options.ts";
+import { ADMIN_RESOURCE } from "#kube/admin-resources.ts";
+import { KubeError, type KubeObject } from "#kube/port.ts";
+import type { Cluster } from "./cluster.ts";
+import type { Facts } from "./facts.ts";
+import { type Finding, fail, ok, warn } from "./finding.ts";
+import { listAt, textAt } from "./members.ts";
+import { type EndedPod, podEnded, podLog } from "./short-pod.ts";
+
+const PROOF = "node proof";
+export const PROOF_LABEL = { "app.kubernetes.io/name": "sidegate", "app.kubernetes.io/component": "doctor" } as const;
+const LIMIT_S = 60;
+/** Pulling the image comes on top. */
+const WAIT_MS = 120_000;
+const MAX_KINDS = 30;
+const PARALLEL = 4;
+/** Labels that say which pool a node belongs to, as the platforms set them. */
+const POOLS = [
+  "cloud.google.com/gke-nodepool",
+  "eks.amazonaws.com/nodegroup",
+  "karpenter.sh/nodepool",
+  "kubernetes.azure.com/agentpool",
+  "agentpool",
+  "doks.digitalocean.com/node-pool",
+  "node.openshift.io/os_id",
+] as const;
+
+export interface NodeKind {
+  readonly node: string;
+  /** How many nodes are like it. */
+  readonly nodes: number;
+  readonly says: string;
+}
+
+/** Nodes that run the same kernel and runtime in the same pool are one kind; of each, one that is ready. */
+export function nodeKinds(nodes: readonly KubeObject[]): {
+  readonly kinds: readonly NodeKind[];
+  readonly unready: readonly string[];
+} {
+  const groups = new Map<string, KubeObject[]>();
+  for (const node of nodes) {
+    if (node.metadata.labels?.["kubernetes.io/os"] === "windows") continue;
+    const key = describe(node);
+    groups.set(key, [...(groups.get(key) ?? []), node]);
+  }
+  const kinds: NodeKind[] = [];
+  const unready: string[] = [];
+  for (const [says, group] of groups) {
+    const first = group.find(isReady);
+    if (first === undefined) unready.push(says);
+    else kinds.push({ node: first.metadata.name, nodes: group.length, says });
+  }
+  return { kinds, unready };
+}
+
+function describe(node: KubeObject): string {
+  const info = (name: string): string => textAt(node, "status", "nodeInfo", name);
+  const pool = POOLS.map((label) => node.metadata.labels?.[label]).find((value) => value !== undefined);
+  const parts = [info("kernelVersion"), info("architecture"), info("containerRuntimeVersion"), info("osImage")];
+  return [...(pool === undefined ? [] : [`pool ${pool}`]), ...parts].filter((part) => part !== "").join(", ");
+}
+
+function isReady(node: KubeObject): boolean {
+  const ready = listAt(node, "status", "conditions").find((one) => textAt(one, "type") === "Ready");
+  return textAt(ready, "status") === "True" && node.metadata.deletionTimestamp === undefined;
+}
+
+/** Yields each kind's finding as it comes. `signal`: what was made is removed, then it ends. */
+export async function* proveNodes(facts: Facts, signal: AbortSignal): AsyncGenerator<Finding> {
+  const { cluster, namespace } = facts;
+  const { options, why } = await facts.injection();
+  if (options === null) {
+    yield fail(PROOF, `${why}: it names the image to try with`, "helm upgrade");
+    return;
+  }
+  await removeLeftovers(cluster, namespace);
+  const { kinds, unready } = nodeKinds(await cluster.all(ADMIN_RESOURCE.node));
+  for (const says of unready) yield warn(PROOF, `no node is ready of: ${says}`, "kubectl get nodes");
+  for (const { says } of kinds.slice(MAX_KINDS))
+    yield warn(
+      PROOF,
+      `not tried, there are more than ${MAX_KINDS} kinds of nodes: ${says}`,
+      "try it on one of them by hand",
+    );
+  const tried = kinds.slice(0, MAX_KINDS);
+  for (let from = 0; from < tried.length && !signal.aborted; from += PARALLEL)
+    yield* await Promise.all(
+      tried.slice(from, from + PARALLEL).map((kind) => prove({ cluster, namespace, options, signal }, kind)),
+    );
+}
+
+interface Proving {
+  readonly cluster: Cluster;
+  readonly namespace: string;
+  readonly options: InjectionOptions;
+  readonly signal: AbortSignal;
+}
+
+async function prove({ cluster, namespace, options, signal }: Proving, kind: NodeKind): Promise<Finding> {
+  const where = `${kind.node}${kind.nodes > 1 ? ` (one of ${kind.nodes})` : ""}: ${kind.says}`;
+  const pod = proofPod(options, kind.node, namespace);
+  const name = { namespace, name: pod.metadata.name };
+  try {
+    await cluster.kube.create(ADMIN_RESOURCE.pod, pod);
+  } catch (fault) {
+    const message = fault instanceof Error ? fault.message : String(fault);
+    const fix = message.includes("PodSecurity")
+      ? `kubectl label namespace ${namespace} pod-security.kubernetes.io/enforce=privileged --overwrite, for the time of this`
+      : "the message says what is missing";
+    return fail(PROOF, `${where}: ${message}`, fix);
+  }
+  try {
+    const ended = await podEnded(cluster, name, { limitMs: WAIT_MS, signal });
+    const log = await podLog(cluster, name, "sidegate-init").catch(() => "");
+    return verdict(where, ended, log);
+  } catch (fault) {
+    return fail(PROOF, `${where}: ${fault instanceof Error ? fault.message : String(fault)}`, "run it again");
+  } finally {
+    await cluster.remove(ADMIN_RESOURCE.pod, name).catch((fault: unknown) => {
+      if (!(fault instanceof KubeError && fault.status === 404)) throw fault;
+    });
+  }
+}
+
+/** What init said: `sidegate-init: holds: …`, `FAILS: …`, and by which back end. */
+export function verdict(where: string, ended: EndedPod, log: string): Finding {
+  const lines = log.split("\n").map((line) => line.replace(/^sidegate-init: /, ""));
+  const holds = lines.filter((line) => line.startsWith("holds: ")).length;
+  const failing = lines.filter((line) => line.startsWith("FAILS: ")).map((line) => line.slice("FAILS: ".length));
+  const by = lines.find((line) => line.startsWith("rules loaded by ")) ?? "";
+  if (ended.kind === "succeeded" && holds > 0 && failing.length === 0)
+    return ok(PROOF, `${where}: ${holds} properties hold, ${by}`);
+  if (ended.kind === "late")
+    return fail(
+      PROOF,
+      `${where}: not ended after ${WAIT_MS / 1000} s (${ended.why})`,
+      "kubectl describe node; can it pull the proxy image?",
+    );
+  if (ended.kind === "stopped") return fail(PROOF, `${where}: stopped before it ended`, "run it again");
+  const why = failing.length > 0 ? failing.join("; ") : (lines.findLast((line) => line !== "") ?? ended.why);
+  return fail(
+    PROOF,
+    `${where}: this kernel does not hold: ${why}`,
+    "load nf_tables (or ip_tables with REDIRECT and owner) on these nodes, or keep agents off them by a nodeSelector; dataplane: iptables tries the older back end",
+  );
+}
+
+function proofPod(options: InjectionOptions, node: string, namespace: string): KubeObject {
+  const uid = randomInt(PROXY_UID.first, PROXY_UID.last + 1);
+  const container = initContainer({ uid, inbound: [], resources: options.resources }, options);
+  const pod = {
+    metadata: { namespace, name: `sidegate-doctor-${randomInt(2 ** 40).toString(36)}`, labels: PROOF_LABEL },
+    spec: {
+      containers: [container],
+      nodeName: node,
+      tolerations: [{ operator: "Exists" }],
+      restartPolicy: "Never",
+      activeDeadlineSeconds: LIMIT_S,
+      terminationGracePeriodSeconds: 1,
+      automountServiceAccountToken: false,
+      enableServiceLinks: false,
+      securityContext: { seccompProfile: { type: "RuntimeDefault" } },
+      imagePullSecrets: options.imagePullSecrets.map((name) => ({ name })),
+    },
+  };
+  return pod;
+}
+
+/** Of an earlier try that was killed. */
+async function removeLeftovers(cluster: Cluster, namespace: string): Promise<void> {
+  const selector = "app.kubernetes.io/component=doctor";
+  for (const { metadata } of await cluster.all(ADMIN_RESOURCE.pod, { namespace, labelSelector: selector })) {
+    if (metadata.labels?.["app.kubernetes.io/name"] !== "sidegate") continue;
+    const ageMs = Date.now() - Date.parse(metadata.creationTimestamp ?? "");
+    if (ageMs > 2 * WAIT_MS)
+      await cluster.remove(ADMIN_RESOURCE.pod, { namespace, name: metadata.name }).catch(() => undefined);
+  }
+}

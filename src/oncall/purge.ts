@@ -1,0 +1,202 @@
+/**
+ * `sidegate purge`: what an uninstall keeps on purpose (custom resources, keys, the record, namespaces' labels) and what it may have
+ * left behind, found and, when a person says so, removed.
+ *
+ * Refuses while a release is installed or a pod still has a gateway: those would lose their policies, and then deny everything.
+ */
+import { CONTROL_OBJECT } from "#contract/control-environment.ts";
+import { ANNOTATION, API_GROUP } from "#contract/names.ts";
+import { ADMIN_RESOURCE } from "#kube/admin-resources.ts";
+import { hasStatus, type KubeObject, type Name, nameOf, type Resource } from "#kube/port.ts";
+import { GUARDED } from "../controller/guard.ts";
+import type { Cluster } from "./cluster.ts";
+import { listAt, textAt } from "./members.ts";
+
+export interface Leftover {
+  readonly resource: Resource;
+  readonly name: Name;
+  /** What it is, for people. */
+  readonly what: string;
+  /** `delete` the object, or only take our labels and annotations from it. */
+  readonly how: "delete" | "unlabel";
+  /** The keys to take away. */
+  readonly labels: readonly string[];
+  readonly annotations: readonly string[];
+}
+
+export type PurgePlan =
+  | { readonly kind: "refused"; readonly why: string; readonly names: readonly string[]; readonly fix: string }
+  | { readonly kind: "plan"; readonly leftovers: readonly Leftover[] };
+
+export interface PurgeOptions {
+  /** The gateway's own namespace. */
+  readonly namespace: string;
+  /** The record's volume claim stays. */
+  readonly keepRecord: boolean;
+}
+
+export async function planPurge(cluster: Cluster, options: PurgeOptions): Promise<PurgePlan> {
+  const { namespace } = options;
+  const pods = (await cluster.all(ADMIN_RESOURCE.pod)).filter(hasGateway);
+  if (pods.length > 0)
+    return {
+      kind: "refused",
+      why: `${pods.length} pods still have a gateway`,
+      names: pods.map(({ metadata }) => `${metadata.namespace ?? ""}/${metadata.name}`),
+      fix: "take the label from their namespaces (kubectl label namespace NAME sidegate.dev/inject-) and make them anew first",
+    };
+  const installed = await installedParts(cluster, namespace);
+  if (installed.length > 0)
+    return {
+      kind: "refused",
+      why: "a release is still installed",
+      names: installed,
+      fix: `helm uninstall sidegate --namespace ${namespace} comes first`,
+    };
+  return {
+    kind: "plan",
+    leftovers: [
+      // First what could refuse the rest.
+      ...(await guards(cluster)),
+      ...(await labelled(cluster)),
+      ...(await definitions(cluster)),
+      ...(await ownObjects(cluster, options)),
+    ],
+  };
+}
+
+function hasGateway({ metadata, ...rest }: KubeObject): boolean {
+  const phase = textAt(rest, "status", "phase");
+  return metadata.annotations?.[ANNOTATION.injected] !== undefined && phase !== "Succeeded" && phase !== "Failed";
+}
+
+async function installedParts(cluster: Cluster, namespace: string): Promise<readonly string[]> {
+  const found = await Promise.all([
+    ...["sidegate-webhook", "sidegate-controller"].map((name) =>
+      cluster.get(ADMIN_RESOURCE.deployment, name, namespace),
+    ),
+    cluster.get(ADMIN_RESOURCE.statefulSet, "sidegate-collector", namespace),
+  ]);
+  return found.filter((one) => one !== null).map((one) => `${one.kind ?? ""} ${namespace}/${one.metadata.name}`);
+}
+
+const ours = ({ metadata }: KubeObject): boolean => metadata.labels?.["app.kubernetes.io/name"] === "sidegate";
+
+async function guards(cluster: Cluster): Promise<Leftover[]> {
+  const lists = await Promise.all(
+    GUARDED.map(async (resource) =>
+      (await cluster.all(resource)).filter(ours).map((object) => gone(resource, object, "admission")),
+    ),
+  );
+  return lists.flat();
+}
+
+async function labelled(cluster: Cluster): Promise<Leftover[]> {
+  const keysOf = (members: Readonly<Record<string, string>> | undefined): string[] =>
+    Object.keys(members ?? {}).filter((key) => key.startsWith(`${API_GROUP}/`));
+  return (await cluster.all(ADMIN_RESOURCE.namespace)).flatMap((object) => {
+    const [labels, annotations] = [keysOf(object.metadata.labels), keysOf(object.metadata.annotations)];
+    if (labels.length + annotations.length === 0) return [];
+    const what = `only ${[...labels, ...annotations].join(", ")}`;
+    return [
+      { resource: ADMIN_RESOURCE.namespace, name: nameOf(object), what, how: "unlabel" as const, labels, annotations },
+    ];
+  });
+}
+
+/** With how many resources of its kind: they go with it. */
+async function definitions(cluster: Cluster): Promise<Leftover[]> {
+  const found = (await cluster.all(ADMIN_RESOURCE.definition)).filter(
+    (object) => textAt(object, "spec", "group") === API_GROUP,
+  );
+  return Promise.all(
+    found.map(async (object) => {
+      const version = textAt(listAt(object, "spec", "versions")[0], "name");
+      const resource: Resource = {
+        group: API_GROUP,
+        version,
+        plural: textAt(object, "spec", "names", "plural"),
+        kind: textAt(object, "spec", "names", "kind"),
+        namespaced: textAt(object, "spec", "scope") === "Namespaced",
+      };
+      const count = (await cluster.all(resource)).length;
+      return gone(ADMIN_RESOURCE.definition, object, `with ${count} of its resources`);
+    }),
+  );
+}
+
+async function ownObjects(cluster: Cluster, { namespace, keepRecord }: PurgeOptions): Promise<Leftover[]> {
+  const secrets = (await cluster.all(ADMIN_RESOURCE.secret, { namespace })).filter(
+    ({ metadata }) =>
+      metadata.name === CONTROL_OBJECT.certificates ||
+      metadata.name === CONTROL_OBJECT.bundleKey ||
+      metadata.labels?.[CONTROL_OBJECT.bundleLabel] !== undefined,
+  );
+  const maps = (await cluster.all(ADMIN_RESOURCE.configMap, { namespace })).filter(({ metadata }) =>
+    [CONTROL_OBJECT.runtime, CONTROL_OBJECT.guarded, "sidegate-injection"].includes(metadata.name),
+  );
+  const leases = (await cluster.all(ADMIN_RESOURCE.lease, { namespace })).filter(
+    ({ metadata }) => metadata.name === CONTROL_OBJECT.lease,
+  );
+  const pods = (await cluster.all(ADMIN_RESOURCE.pod, { namespace })).filter(
+    (pod) => ours(pod) && pod.metadata.labels?.["app.kubernetes.io/component"] === "doctor",
+  );
+  const claims = keepRecord ? [] : (await cluster.all(ADMIN_RESOURCE.claim, { namespace })).filter(ours);
+  return [
+    ...secrets.map((object) =>
+      gone(
+        ADMIN_RESOURCE.secret,
+        object,
+        object.metadata.labels?.[CONTROL_OBJECT.bundleLabel] === undefined
+          ? "a key of the control plane"
+          : "a compiled bundle",
+      ),
+    ),
+    ...maps.map((object) => gone(ADMIN_RESOURCE.configMap, object, "what injection needed")),
+    ...leases.map((object) => gone(ADMIN_RESOURCE.lease, object, "who led")),
+    ...pods.map((object) => gone(ADMIN_RESOURCE.pod, object, "of a doctor --nodes that was killed")),
+    ...claims.map((object) =>
+      gone(
+        ADMIN_RESOURCE.claim,
+        object,
+        `THE RECORD: ${textAt(object, "spec", "resources", "requests", "storage")}; --keep-record keeps it`,
+      ),
+    ),
+  ];
+}
+
+function gone(resource: Resource, object: KubeObject, what: string): Leftover {
+  return { resource, name: nameOf(object), what, how: "delete", labels: [], annotations: [] };
+}
+
+export function leftoverName({ resource, name }: Leftover): string {
+  return `${resource.kind} ${name.namespace === "" ? "" : `${name.namespace}/`}${name.name}`;
+}
+
+/** In the plan's order, one after the other; what somebody else removed meanwhile is removed. Rejects at the first that is refused. */
+export async function purge(
+  cluster: Cluster,
+  leftovers: readonly Leftover[],
+  tell: (done: Leftover) => void,
+): Promise<void> {
+  for (const leftover of leftovers) {
+    const { resource, name, how } = leftover;
+    try {
+      if (how === "delete") await cluster.remove(resource, name);
+      else
+        await cluster.kube.patch(resource, name, {
+          metadata: { labels: nulls(leftover.labels), annotations: nulls(leftover.annotations) },
+        });
+    } catch (fault) {
+      if (!hasStatus(fault, 404))
+        throw new Error(`${leftoverName(leftover)}: ${fault instanceof Error ? fault.message : String(fault)}`, {
+          cause: fault,
+        });
+    }
+    tell(leftover);
+  }
+}
+
+function nulls(keys: readonly string[]): Readonly<Record<string, null>> {
+  return Object.fromEntries(keys.map((key) => [key, null]));
+}
