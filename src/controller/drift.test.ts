@@ -19,7 +19,7 @@ function optionsOf(): InjectionOptions {
 }
 const OPTIONS = optionsOf();
 
-function setUp(inject: string) {
+function setUp(inject: string, options = OPTIONS, nowMs = 0) {
   const known = createKnown();
   known.namespaces.set("team", {
     labels: { "sidegate.dev/inject": inject },
@@ -30,7 +30,8 @@ function setUp(inject: string) {
   const told: string[] = [];
   const drift = createDrift({
     known,
-    injection: () => OPTIONS,
+    injection: () => options,
+    clock: { wallMs: () => nowMs, elapsedMs: () => 0 },
     own: "sidegate",
     tell: ({ reason, message }) => void told.push(`${reason}: ${message}`),
   });
@@ -77,4 +78,13 @@ test.each([
   ["that is exempt", "all", { "sidegate.dev/inject": "false" }, null],
 ])("a pod without a gateway %s", (_what, namespace, labels, expected) => {
   expect(setUp(namespace).drift.look(plain(labels as Record<string, string>))).toBe(expected);
+});
+
+test("a running pod that is exempt is neither outside nor forgotten, and outside when the exemption has ended", () => {
+  const exemptions = [{ namespace: "team", serviceAccount: "default", reason: "moves", until: "2026-03-31" }];
+  const end = Date.parse("2026-04-01T00:00:00Z");
+  const during = setUp("all", { ...OPTIONS, exemptions }, end - 1);
+  expect(during.drift.look(plain())).toBe("exempt");
+  expect([during.drift.count("exempt"), during.drift.count("outside"), during.told.length]).toEqual([1, 0, 0]);
+  expect(setUp("all", { ...OPTIONS, exemptions }, end).drift.look(plain())).toBe("outside");
 });

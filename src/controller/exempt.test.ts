@@ -21,6 +21,8 @@ test("an exemption is on record once when it begins to hold and once when it has
 
 test("what the collector did not take is told again", async () => {
   const recorded = new Set<string>();
-  await expect(recordExemptions([one], { record: () => Promise.reject(new Error("away")) }, recorded, 0)).rejects.toThrow("away");
+  await expect(
+    recordExemptions([one], { record: () => Promise.reject(new Error("away")) }, recorded, 0),
+  ).rejects.toThrow("away");
   expect(recorded.size).toBe(0);
 });

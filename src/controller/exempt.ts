@@ -19,7 +19,9 @@ export async function recordExemptions(
   for (const one of exemptions) {
     const { namespace, serviceAccount, reason, until } = one;
     const over = exemptionEndMs(one) <= nowMs;
-    const id = createHash("sha256").update(JSON.stringify([namespace, serviceAccount, reason, until])).digest("hex");
+    const id = createHash("sha256")
+      .update(JSON.stringify([namespace, serviceAccount, reason, until]))
+      .digest("hex");
     const act = over ? "exemption-ended" : "exemption";
     const key = `${act}/${id.slice(0, 32)}`;
     if (recorded.has(key)) continue;

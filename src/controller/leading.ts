@@ -13,10 +13,10 @@ import type { Tell } from "#kube/events.ts";
 import type { Kube, KubeObject, Resource } from "#kube/port.ts";
 import { RESOURCE } from "#kube/resources.ts";
 import { createDrift, type Drift } from "./drift.ts";
+import { recordExemptions } from "./exempt.ts";
 import type { Known } from "./fleet.ts";
 import { type Desired, GUARDED, readDesired, restore } from "./guard.ts";
 import type { ControllerMetrics } from "./metrics.ts";
-import { recordExemptions } from "./exempt.ts";
 import { type ToldObservations, tellObservations } from "./observation.ts";
 import { startRounds } from "./rounds.ts";
 import { type ConfigMapObject, type RuntimeValues, writeRuntime } from "./runtime-object.ts";
@@ -123,7 +123,8 @@ export function startLeading(options: LeadingOptions, signal: AbortSignal): void
     (fault) => onFault("drift", fault),
   );
   function count(): void {
-    for (const what of ["outside", "differs", "exempt"] as const) metrics.drifted.with(what).value = drift.count(what);
+    for (const what of ["outside", "differs"] as const) metrics.drifted.with(what).value = drift.count(what);
+    metrics.exemptPods.with().value = drift.count("exempt");
   }
 }
 

@@ -79,9 +79,9 @@ export const CONTROLLER_METRICS = {
   drifted: {
     name: "sidegate_drifted_pods",
     type: "gauge",
-    help: "Running pods that do not have the gateway as it is injected, by what is wrong; exempt: somebody said so.",
+    help: "Running pods that should have a gateway and do not have it as it is injected, by what is wrong.",
     labels: ["what"],
-    maxSeries: 3,
+    maxSeries: 2,
   },
   observing: {
     name: "sidegate_observing_namespaces",
@@ -109,6 +109,13 @@ export const CONTROLLER_METRICS = {
     name: "sidegate_frozen_pods",
     type: "gauge",
     help: "Running pods with a gateway that are frozen.",
+    labels: [],
+    maxSeries: 1,
+  },
+  exemptPods: {
+    name: "sidegate_exempt_pods",
+    type: "gauge",
+    help: "Running pods without a gateway because an exemption is in force.",
     labels: [],
     maxSeries: 1,
   },

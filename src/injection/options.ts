@@ -56,6 +56,18 @@ const OptionsSchema = Type.Object(
     trustSize: text,
     runtimeClasses: Type.Array(text, { maxItems: 64, description: "RuntimeClasses that isolate as runc does." }),
     devices: Type.Array(text, { maxItems: 64, description: "Extended resources that open no network." }),
+    exemptions: Type.Array(
+      Type.Object(
+        {
+          namespace: text,
+          serviceAccount: text,
+          reason: text,
+          until: Type.String({ pattern: "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description: "The last day, UTC." }),
+        },
+        strict,
+      ),
+      { maxItems: 64, description: "Pods that run without the gateway although their namespace has opted in." },
+    ),
   },
   strict,
 );
@@ -80,6 +92,7 @@ export const DEFAULT_OPTIONS = {
   trustSize: "8Mi",
   runtimeClasses: [],
   devices: [],
+  exemptions: [],
 } as const satisfies Partial<InjectionOptions>;
 
 const DEFAULT_BUNDLE = { url: "", configMap: "", keyId: "sidegate", scope: "sidegate" } as const;

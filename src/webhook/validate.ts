@@ -4,6 +4,7 @@
  */
 import { CONTAINER } from "#contract/names.ts";
 import { assertNever } from "#core/assert-never.ts";
+import { exemptionFor } from "#injection/exemptions.ts";
 import { brokenInvariants } from "#injection/invariants.ts";
 import type { InjectionOptions } from "#injection/options.ts";
 import { brokenByUpdate } from "#injection/update.ts";
@@ -11,7 +12,10 @@ import { describeViolations, type Violation } from "#injection/violation.ts";
 import type { Outcome } from "./outcome.ts";
 import { type AdmissionRequest, allowed, denied, misdirected } from "./review.ts";
 
-export function validate(request: AdmissionRequest, options: InjectionOptions): Outcome {
+/** `nowMs`: wall milliseconds; exemptions end. */
+export function validate(request: AdmissionRequest, options: InjectionOptions, nowMs: number): Outcome {
+  if (isNewPod(request) && exemptionFor(options, request.namespace ?? "", request.object, nowMs) !== null)
+    return { kind: "exempt", reason: "", answer: allowed(request) };
   const violations = violationsOf(request, options);
   if (violations === null)
     return { kind: "misdirected", reason: request.resource.resource, answer: misdirected(request) };
@@ -36,6 +40,10 @@ function violationsOf(request: AdmissionRequest, options: InjectionOptions): rea
     default:
       return assertNever(request.operation);
   }
+}
+
+function isNewPod({ operation, resource, subResource }: AdmissionRequest): boolean {
+  return operation === "CREATE" && resource.resource === "pods" && resource.group === "" && subResource === undefined;
 }
 
 const UPDATED: ReadonlySet<string> = new Set(["ephemeralcontainers", "resize"]);

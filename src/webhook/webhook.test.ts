@@ -31,7 +31,8 @@ function options(): InjectionOptions {
 }
 const OPTIONS = options();
 const UID = PROXY_UID.first + 7;
-const MUTATE = { injection: () => OPTIONS, drawUid: () => UID };
+const MUTATE = { injection: () => OPTIONS, drawUid: () => UID, nowMs: () => 0 };
+const check = (request: AdmissionRequest) => validate(request, OPTIONS, 0);
 
 const POD = { metadata: { name: "agent" }, spec: { containers: [{ name: "app", image: "a:1" }] } };
 
@@ -67,7 +68,7 @@ test("a new pod is patched, and the patched one passes validation", () => {
   const outcome = mutate(asked(), MUTATE);
   expect(outcome.kind).toBe("injected");
   expect(outcome.answer.response).toMatchObject({ uid: "7f0b2a", allowed: true, patchType: "JSONPatch" });
-  expect(validate(asked({ object: injected() }), OPTIONS)).toMatchObject({ kind: "allowed" });
+  expect(check(asked({ object: injected() }))).toMatchObject({ kind: "allowed" });
 });
 
 test("called again, it changes nothing", () => {
@@ -83,6 +84,18 @@ test("who made the pod is what the API server says, not the author", () => {
   expect(pod.metadata.annotations[ANNOTATION.creator]).toBe("alice");
 });
 
+test("an exempt pod is left as it is until its last day is over, and then it is injected like any other", () => {
+  const exemptions = [{ namespace: "team", serviceAccount: "legacy", reason: "moves", until: "2026-03-31" }];
+  const at = (nowMs: number) => ({ ...MUTATE, injection: () => ({ ...OPTIONS, exemptions }), nowMs: () => nowMs });
+  const request = asked({ object: { ...POD, spec: { ...POD.spec, serviceAccountName: "legacy" } } });
+  const end = Date.parse("2026-04-01T00:00:00Z");
+  const before = mutate(request, at(end - 1));
+  expect([before.kind, before.answer.response.patch]).toEqual(["exempt", undefined]);
+  expect(validate(request, { ...OPTIONS, exemptions }, end - 1).answer.response.allowed).toBe(true);
+  expect(mutate(request, at(end)).kind).toBe("injected");
+  expect(validate(request, { ...OPTIONS, exemptions }, end).kind).toBe("denied");
+});
+
 test("what cannot be guarded is denied with the field, and nothing is patched", () => {
   const object = { spec: { ...POD.spec, hostNetwork: true } };
   const { kind, answer } = mutate(asked({ object }), MUTATE);
@@ -93,20 +106,19 @@ test("what cannot be guarded is denied with the field, and nothing is patched", 
 });
 
 test("an uninjected pod does not pass validation", () => {
-  expect(validate(asked(), OPTIONS).answer.response.allowed).toBe(false);
+  expect(check(asked()).answer.response.allowed).toBe(false);
 });
 
 test("an update is compared with the pod as it was", () => {
   const pod = injected();
   const labelled = { ...pod, metadata: { ...POD.metadata, ...(pod as typeof POD).metadata, labels: { a: "b" } } };
-  expect(validate(asked({ operation: "UPDATE", oldObject: pod, object: labelled }), OPTIONS).kind).toBe("allowed");
+  expect(check(asked({ operation: "UPDATE", oldObject: pod, object: labelled })).kind).toBe("allowed");
   const stripped = { ...pod, spec: POD.spec };
-  expect(validate(asked({ operation: "UPDATE", oldObject: pod, object: stripped }), OPTIONS).kind).toBe("denied");
+  expect(check(asked({ operation: "UPDATE", oldObject: pod, object: stripped })).kind).toBe("denied");
 });
 
 test.each(["exec", "attach"])("nobody gets into the gateway's container by %s", (subResource) => {
-  const into = (container: string) =>
-    validate(asked({ operation: "CONNECT", subResource, object: { container } }), OPTIONS).kind;
+  const into = (container: string) => check(asked({ operation: "CONNECT", subResource, object: { container } })).kind;
   expect([into("sidegate"), into("sidegate-init"), into("app")]).toEqual(["denied", "denied", "allowed"]);
 });
 
@@ -116,7 +128,7 @@ test.each([
   ["a subresource that nobody knows", { subResource: "later", operation: "UPDATE" }],
 ])("%s is refused: the webhook's rules are wrong then", (_what, changed) => {
   expect(mutate(asked(changed), MUTATE).answer.response.allowed).toBe(false);
-  expect(validate(asked(changed), OPTIONS)).toMatchObject({
+  expect(check(asked(changed))).toMatchObject({
     kind: "misdirected",
     answer: { response: { allowed: false } },
   });

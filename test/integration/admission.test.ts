@@ -27,7 +27,10 @@ const VALUES = {
   "injection.resolvers": ["10.96.0.10"],
   "injection.runtimeClasses": ["runc-like"],
   "guard.users": ["argo"],
-  exemptions: [{ namespace: "agents", serviceAccount: "exempt", reason: "a test", until: "2030-01-01" }],
+  exemptions: [
+    { namespace: "agents", serviceAccount: "exempt", reason: "a test", until: "2199-12-31" },
+    { namespace: "agents", serviceAccount: "was-exempt", reason: "a test", until: "2020-12-31" },
+  ],
 };
 const ADMIN = "admin";
 const AUTHOR: As = { user: "ada", groups: ["system:masters", "system:authenticated"] };
@@ -52,7 +55,7 @@ async function apply(object: Rendered): Promise<void> {
 
 async function makeNamespace(name: string, labels: Readonly<Record<string, string>>): Promise<void> {
   await apply({ apiVersion: "v1", kind: "Namespace", metadata: { name, labels } });
-  for (const account of ["default", "exempt"])
+  for (const account of ["default", "exempt", "was-exempt"])
     await apply({ apiVersion: "v1", kind: "ServiceAccount", metadata: { name: account, namespace: name } });
 }
 
@@ -694,6 +697,15 @@ describe("THREATS P12: a namespace's label", () => {
     expectRefused(await set("locked", { "sidegate.dev/tier": null }, NAMESPACE_ADMIN), /tier/);
     expectRefused(await set("agents", { "sidegate.dev/mode": "observe" }, NAMESPACE_ADMIN), /mode/);
   });
+  test("nor may they say how long a namespace observes only", async () => {
+    const until = (namespace: string, text: string | null, as?: As): Promise<Answer> => {
+      const metadata = { annotations: { "sidegate.dev/observe-until": text } };
+      return plane.call("PATCH", `/api/v1/namespaces/${namespace}?dryRun=All`, { metadata }, as);
+    };
+    expectRefused(await until("agents", "2026-01-12T00:00:00Z", NAMESPACE_ADMIN), /observe-until/);
+    expect(await until("agents", null, NAMESPACE_ADMIN)).toMatchObject({ status: 200 });
+    expect(await until("agents", "2026-01-12T00:00:00Z")).toMatchObject({ status: 200 });
+  });
   test("those in guard.managers and whoever has the verb unguard may", async () => {
     expect(
       await set("agents", { "sidegate.dev/inject": null }, { user: "argo", groups: ["system:authenticated"] }),
@@ -739,4 +751,12 @@ test("what an administrator has exempted passes as it is, and nothing else of th
   const pod = plain();
   pod.spec.serviceAccountName = "exempt";
   expect(await create("agents", pod)).toMatchObject({ status: 201 });
+});
+
+test("an exemption whose last day is over is none, though no process of ours answers and the pod claims to be an old one", async () => {
+  const pod = plain();
+  pod.spec.serviceAccountName = "was-exempt";
+  expectRefused(await create("agents", pod), /missing/);
+  pod.metadata.creationTimestamp = "2020-01-01T00:00:00Z";
+  expectRefused(await create("agents", pod), /missing/);
 });

@@ -1,4 +1,5 @@
 /** What happens to a pod after it was made, and around it: updates, entering, tokens, a namespace's labels. */
+import { OBSERVE_UNTIL } from "#contract/control-environment.ts";
 import { API_GROUP, CONTAINER, LABEL, PROXY_UID, TOKEN_AUDIENCE } from "#contract/names.ts";
 import { OUR_PORTS } from "#injection/forbidden-container.ts";
 import { LOCKED_ANNOTATIONS } from "#injection/update.ts";
@@ -138,6 +139,7 @@ export function tokenPolicy(): Policy {
 
 /** A namespace's labels, from loose to strict; a step upwards is everybody's who may write the namespace. */
 export function namespacePolicy(): Policy {
+  const date = (object: string): string => `${object}.metadata.?annotations[?${quote(OBSERVE_UNTIL)}].orValue("")`;
   const before = (name: string): string => `oldObject.metadata.?labels[?${quote(`${API_GROUP}/${name}`)}].orValue("")`;
   const after = (name: string): string => `object.metadata.?labels[?${quote(`${API_GROUP}/${name}`)}].orValue("")`;
   const manager = `request.userInfo.username in params.data["guardManagers"].split("\\n") || request.userInfo.?groups.orValue([]).exists(g, g in params.data["guardGroups"].split("\\n")) || authorizer.group(${quote(API_GROUP)}).resource("namespaces").name(request.name).check("unguard").allowed()`;
@@ -146,7 +148,12 @@ export function namespacePolicy(): Policy {
     about: "Only guard.managers take a namespace out of the gateway, lower its tier, or let it observe only.",
     params: true,
     rules: [{ apiGroups: [""], resources: ["namespaces"], operations: ["UPDATE"] }],
-    conditions: { changed: ["inject", "tier", "mode"].map((name) => `${after(name)} != ${before(name)}`).join(" || ") },
+    conditions: {
+      changed: [
+        ...["inject", "tier", "mode"].map((name) => `${after(name)} != ${before(name)}`),
+        `${date("object")} != ${date("oldObject")}`,
+      ].join(" || "),
+    },
     variables: { manager },
     checks: [
       {
@@ -160,6 +167,10 @@ export function namespacePolicy(): Policy {
       {
         expression: `${after("mode")} == ${before("mode")} || ${after("mode")} in ["", "enforce"] || variables.manager`,
         message: `metadata.labels[${API_GROUP}/mode]: only those in guard.managers let a namespace observe only`,
+      },
+      {
+        expression: `${date("object")} in ["", ${date("oldObject")}] || variables.manager`,
+        message: `metadata.annotations[${OBSERVE_UNTIL}]: only those in guard.managers say how long a namespace observes only`,
       },
     ],
   };

@@ -1,15 +1,10 @@
 {{- /*
 No caBundle stands here: the controller writes it (certificates.managed), or your own tooling does. Until it is there every call
-fails, and a pod that has opted in is refused; nobody else is asked at all.
+fails, and a pod that has opted in is refused; nobody else is asked at all. Exempt pods are asked about too: the webhook has a clock, and
+these conditions have none.
 */ -}}
 {{- define "sidegate.client" -}}
 service: { name: sidegate-webhook, namespace: {{ .root.Release.Namespace }}, path: {{ .path }}, port: 443 }
-{{- end }}
-{{- define "sidegate.exempt" }}
-{{- range .Values.exemptions }}
-      - name: exempt-{{ .namespace }}-{{ .serviceAccount }}
-        expression: {{ printf "!(request.namespace == %q && object.spec.?serviceAccountName.orValue(\"default\") == %q)" .namespace .serviceAccount | quote }}
-{{- end }}
 {{- end }}
 {{- define "sidegate.webhookConfigurations" -}}
 {{- $excluded := include "sidegate.excluded" . -}}
@@ -32,7 +27,6 @@ webhooks:
         - { key: kubernetes.io/metadata.name, operator: NotIn, values: {{ $excluded }} }
     matchConditions:
       - { name: a-pod, expression: "request.kind.kind == 'Pod'" }
-      {{- include "sidegate.exempt" . }}
     failurePolicy: Fail
     reinvocationPolicy: IfNeeded
     matchPolicy: Equivalent
@@ -50,7 +44,6 @@ webhooks:
     objectSelector: { matchLabels: { sidegate.dev/inject: "true" } }
     matchConditions:
       - { name: a-pod, expression: "request.kind.kind == 'Pod'" }
-      {{- include "sidegate.exempt" . }}
     failurePolicy: Fail
     reinvocationPolicy: IfNeeded
     matchPolicy: Equivalent
@@ -77,7 +70,6 @@ webhooks:
         - { key: kubernetes.io/metadata.name, operator: NotIn, values: {{ $excluded }} }
     matchConditions:
       - { name: a-pod, expression: "request.kind.kind == 'Pod'" }
-      {{- include "sidegate.exempt" . }}
     failurePolicy: Fail
     matchPolicy: Equivalent
     sideEffects: None
@@ -94,7 +86,6 @@ webhooks:
     objectSelector: { matchLabels: { sidegate.dev/inject: "true" } }
     matchConditions:
       - { name: a-pod, expression: "request.kind.kind == 'Pod'" }
-      {{- include "sidegate.exempt" . }}
     failurePolicy: Fail
     matchPolicy: Equivalent
     sideEffects: None
