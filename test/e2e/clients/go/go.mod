@@ -1,0 +1,3 @@
+module sidegate.dev/e2e/clients
+
+go 1.24
