@@ -7,7 +7,7 @@ import type { Clock } from "#core/clock.ts";
 import type { Signer } from "./checkpoint.ts";
 import { Peaks } from "./merkle.ts";
 import { rowOf } from "./rows.ts";
-import type { BootRow, RecordStore } from "./store/port.ts";
+import type { BootRow, RecordStore, Removal } from "./store/port.ts";
 
 export const CONTROL_BOOT = "controlplane";
 export const CONTROL_POD = "sidegate/control-plane";
@@ -20,19 +20,30 @@ export interface ActOptions {
   readonly clock: Clock;
 }
 
-/** Records one act, and erases details in the same step. Returns the act's seq; throws where the store stays busy. */
+export interface ActChange {
+  /** Details to erase, and lines to remove, in the same step. */
+  readonly erase?: readonly { readonly boot: string; readonly seq: number }[];
+  readonly remove?: readonly Removal[];
+  /** An act with this key that is on record already is not recorded again. */
+  readonly key?: string;
+}
+
+/** Records one act. Returns the act's seq; throws where the store stays busy. */
 export async function recordAct(
   options: ActOptions,
   act: string,
   members: Readonly<Record<string, unknown>>,
-  erase: readonly { readonly boot: string; readonly seq: number }[] = [],
+  change: ActChange = {},
 ): Promise<number> {
   const { store, signer, clock } = options;
+  const { erase = [], remove = [], key } = change;
   for (let tries = 0; tries < TRIES; tries++) {
+    const before = key === undefined ? null : await store.act(key);
+    if (before !== null) return before;
     const now = clock.wallMs();
     const known = (await store.boot(CONTROL_BOOT)) ?? fresh(now);
     const seq = known.lastSeq + 1;
-    const bytes = Buffer.from(JSON.stringify({ seq, t: now, k: "act", act, ...members }));
+    const bytes = Buffer.from(JSON.stringify({ seq, t: now, k: "act", act, ...others(members) }));
     const hash = linkParts(known.chain, Buffer.concat([bytes, Buffer.from("\n")]));
     const { row } = rowOf(CONTROL_BOOT, { seq, bytes });
     const log = await store.log();
@@ -45,12 +56,20 @@ export async function recordAct(
       details: [],
       commits: [{ boot: CONTROL_BOOT, lastSeq: seq, hash }],
       erase,
+      remove,
+      ...(key === undefined ? {} : { key }),
       log: { size: tree.size, peaks: tree.toBlob() },
       checkpoint: signer.sign(tree.size, tree.root(), now),
     });
     if (stored) return seq;
   }
   throw new Error("the store is too busy to record this");
+}
+
+/** Nobody who gives members gives the line another number, time or kind. */
+function others(members: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const { seq: _seq, t: _t, k: _k, act: _act, dh: _dh, ...rest } = members;
+  return rest;
 }
 
 function fresh(now: number): BootRow {
@@ -63,5 +82,8 @@ function fresh(now: number): BootRow {
     lastSeq: 0,
     chain: genesis(CONTROL_BOOT),
     stopped: false,
+    cluster: "",
+    baseSeq: 0,
+    baseChain: "",
   };
 }

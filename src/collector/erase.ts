@@ -28,7 +28,7 @@ export async function eraseDetails(options: ActOptions, request: EraseRequest): 
   for (let at = 0; at < wanted.length; at += PER_ACT) {
     const part = wanted.slice(at, at + PER_ACT);
     const records = part.map(({ boot, seq }) => `${boot}-${seq}`);
-    await recordAct(options, "erase", { by: request.by, reason: request.reason, records }, part);
+    await recordAct(options, "erase", { by: request.by, reason: request.reason, records }, { erase: part });
   }
   return { erased: wanted.length, without: request.records.length - wanted.length };
 }

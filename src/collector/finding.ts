@@ -1,6 +1,17 @@
 /** What `verify` finds, named as exactly as the record allows. Bounded: a ruined store yields a report, not an avalanche. */
 export interface VerifyFinding {
-  readonly kind: "record" | "column" | "detail" | "chain" | "gap" | "order" | "tree" | "signature" | "tail" | "fault";
+  readonly kind:
+    | "record"
+    | "column"
+    | "detail"
+    | "chain"
+    | "gap"
+    | "order"
+    | "tree"
+    | "signature"
+    | "tail"
+    | "fault"
+    | "removal";
   readonly boot: string;
   /** First and last line that it may concern; 0: none in particular. */
   readonly seq: number;

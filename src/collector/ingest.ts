@@ -17,7 +17,13 @@ import type { Append, BootRow, CommitRow, DetailRow, RecordRow, RecordStore } fr
 /** Who sends, as the authenticator found out. `claims` (cluster): the boot line must say the same. */
 export interface Sender {
   readonly subject: string;
-  readonly claims: { readonly namespace: string; readonly pod: string; readonly uid: string } | null;
+  readonly claims: {
+    readonly namespace: string;
+    readonly pod: string;
+    readonly uid: string;
+    /** By whose token issuer; absent: not told apart. */
+    readonly cluster?: { readonly name: string; readonly own: boolean };
+  } | null;
 }
 
 export interface IngestRequest {
@@ -29,7 +35,7 @@ export interface IngestRequest {
 
 export type IngestAnswer =
   | { readonly kind: "acknowledged"; readonly seq: number }
-  | { readonly kind: "refused"; readonly status: 400 | 403 | 503; readonly why: string };
+  | { readonly kind: "refused"; readonly status: 400 | 403 | 503 | 507; readonly why: string };
 
 export type Finding = "chain" | "gap" | "detail" | "malformed" | "incomplete";
 
@@ -38,6 +44,10 @@ export interface IngestOptions {
   readonly signer: Signer;
   readonly clock: Clock;
   readonly onFinding?: (finding: Finding, boot: string, seq: number) => void;
+  /** Whether the volume has room; false: nothing is taken, senders keep what they have. */
+  readonly room?: () => boolean;
+  /** Told of what was stored: how many lines, and the newest one's time. */
+  readonly onStored?: (records: number, newestMs: number) => void;
 }
 
 export type Ingest = (request: IngestRequest) => Promise<IngestAnswer>;
@@ -58,11 +68,14 @@ export function createIngest(options: IngestOptions): Ingest {
 async function take(options: IngestOptions, request: IngestRequest): Promise<IngestAnswer> {
   const { store } = options;
   if (request.boot === CONTROL_BOOT) return { kind: "refused", status: 403, why: "this chain is the collector's own" };
+  // Before anything is looked at: a full volume must not cost more than an answer.
+  if (options.room?.() === false && request.lines.length > 0)
+    return { kind: "refused", status: 507, why: "the collector's volume has no room" };
   const { commits, complete } = readBatch(request.lines);
   if (!complete) options.onFinding?.("incomplete", request.boot, 0);
   for (let tries = 0; tries < TRIES; tries++) {
     const known = await store.boot(request.boot);
-    if (known !== null && known.subject !== request.sender.subject)
+    if (known !== null && !belongs(known, request.sender))
       return { kind: "refused", status: 403, why: "this boot belongs to another sender" };
     const plan = planOf(options, request, known, commits);
     if (plan.refused !== null) return { kind: "refused", status: 403, why: plan.refused };
@@ -71,11 +84,19 @@ async function take(options: IngestOptions, request: IngestRequest): Promise<Ing
       return { kind: "acknowledged", seq: known?.lastSeq ?? 0 };
     }
     if (await store.append(await changeOf(options, plan, plan.boot, known?.lastSeq ?? 0))) {
+      options.onStored?.(plan.records.length, plan.records.at(-1)?.t ?? 0);
       for (const f of plan.findings) options.onFinding?.(f.finding, request.boot, f.seq);
       return { kind: "acknowledged", seq: plan.boot.lastSeq };
     }
   }
   return { kind: "refused", status: 503, why: "the store is too busy" };
+}
+
+/** Nobody adds to another's boot. Before subjects bore the pod's uid they were its namespace and name alone. */
+function belongs({ subject, cluster }: BootRow, { subject: sender, claims }: Sender): boolean {
+  if (subject === sender) return true;
+  if (claims === null || claims.cluster?.own === false) return false;
+  return cluster === "" && subject === `${claims.namespace}/${claims.pod}`;
 }
 
 interface Plan {
@@ -104,6 +125,9 @@ function planOf(
     lastSeq: 0,
     chain: genesis(request.boot),
     stopped: false,
+    cluster: request.sender.claims?.cluster?.own === false ? request.sender.claims.cluster.name : "",
+    baseSeq: 0,
+    baseChain: "",
   };
   for (const commit of commits) {
     if (commit.lastSeq <= tip.lastSeq) continue; // stored already
@@ -165,7 +189,9 @@ function bootRefused(read: CoreRead, request: IngestRequest): string | null {
   const workload = object(read.members?.["workload"]);
   const same =
     workload["namespace"] === claims.namespace && workload["pod"] === claims.pod && workload["uid"] === claims.uid;
-  return same ? null : "the boot line names another pod";
+  if (!same) return "the boot line names another pod";
+  const { cluster } = claims;
+  return cluster === undefined || workload["cluster"] === cluster.name ? null : "the boot line names another cluster";
 }
 
 async function changeOf(options: IngestOptions, plan: Plan, boot: BootRow, bootSeq: number): Promise<Append> {

@@ -51,8 +51,14 @@ export class Peaks {
   }
 
   append(leaf: Digest): void {
-    let carry = leaf;
-    let level = 0;
+    this.appendTree(leaf, 0);
+  }
+
+  /** A full subtree of 2^level leaves at once. Throws where such a one does not begin here. */
+  appendTree(treeRoot: Digest, treeLevel: number): void {
+    if (this.#size % 2 ** treeLevel !== 0) throw new Error("no subtree of this size begins here");
+    let carry = treeRoot;
+    let level = treeLevel;
     for (;;) {
       const peak = this.#peaks[level];
       if (peak === null || peak === undefined) break;
@@ -60,8 +66,9 @@ export class Peaks {
       this.#peaks[level] = null;
       level++;
     }
+    while (this.#peaks.length < level) this.#peaks.push(null);
     this.#peaks[level] = carry;
-    this.#size++;
+    this.#size += 2 ** treeLevel;
   }
 
   root(): Digest {
@@ -73,6 +80,37 @@ export class Peaks {
   toBlob(): Buffer {
     return Buffer.concat(this.#peaks.filter((p): p is Digest => p !== null));
   }
+}
+
+/** A piece of the tree: a leaf (level 0), or a full subtree of which only the root is known. */
+export interface Piece {
+  readonly index: number;
+  readonly level: number;
+  readonly hash: Digest;
+}
+
+/** As `inclusionPath`, in a tree of which some parts are roots only. `pieces`: in order, without a hole, from place 0. */
+export function inclusionPathIn(pieces: readonly Piece[], index: number): Digest[] {
+  const at = pieces.findIndex((piece) => piece.index === index && piece.level === 0);
+  if (at < 0) throw new Error("this leaf is not known");
+  return pathIn(pieces, index);
+}
+
+function pathIn(pieces: readonly Piece[], index: number): Digest[] {
+  const [first] = pieces;
+  const last = pieces.at(-1);
+  if (first === undefined || last === undefined || pieces.length === 1) return [];
+  const size = last.index + 2 ** last.level - first.index;
+  const middle = first.index + largestPowerBelow(size);
+  const split = pieces.findIndex((piece) => piece.index >= middle);
+  const [left, right] = [pieces.slice(0, split), pieces.slice(split)];
+  return index < middle ? [...pathIn(left, index), rootIn(right)] : [...pathIn(right, index), rootIn(left)];
+}
+
+function rootIn(pieces: readonly Piece[]): Digest {
+  const tree = new Peaks();
+  for (const { hash: root, level } of pieces) tree.appendTree(root, level);
+  return tree.root();
 }
 
 /** PATH(index, leaves) of RFC 6962, section 2.1.1: from the leaf's sibling upwards. */

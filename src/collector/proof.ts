@@ -3,7 +3,7 @@
  * signed checkpoint (RFC 6962), and the signature. `checkProof` needs the public key only, which one got beforehand.
  */
 import { type Checkpoint, originOf, verifyCheckpoint } from "./checkpoint.ts";
-import { type Digest, includes, inclusionPath, leafHash } from "./merkle.ts";
+import { includes, inclusionPathIn, leafHash, type Piece } from "./merkle.ts";
 import type { RecordStore } from "./store/port.ts";
 
 export interface Proof {
@@ -36,18 +36,14 @@ async function proofOf(store: RecordStore, boot: string, seq: number): Promise<P
   const publicKey = await store.publicKey();
   const checkpoint = (await store.checkpoints()).at(-1);
   if (found === null || publicKey === null || checkpoint === undefined || found.index >= checkpoint.size) return null;
-  const leaves: Digest[] = [];
-  while (leaves.length < checkpoint.size) {
-    const page = await store.scan(leaves.length, Math.min(PAGE, checkpoint.size - leaves.length));
-    if (page.length === 0) return null;
-    for (const { row } of page) leaves.push(row.leaf);
-  }
+  const pieces = await piecesOf(store, checkpoint.size);
+  if (pieces === null) return null;
   return {
     id: `${boot}-${seq}`,
     core: Buffer.from(found.core).toString("base64"),
     detail: found.detail,
     index: found.index,
-    path: inclusionPath(leaves, found.index).map((d) => d.toString("base64")),
+    path: inclusionPathIn(pieces, found.index).map((d) => d.toString("base64")),
     checkpoint: {
       origin: originOf(publicKey),
       size: checkpoint.size,
@@ -56,6 +52,25 @@ async function proofOf(store: RecordStore, boot: string, seq: number): Promise<P
       signature: checkpoint.signature.toString("base64"),
     },
   };
+}
+
+/** The log's first `size` places: leaves, and subtrees of which retention left the root. Null: something is missing. */
+async function piecesOf(store: RecordStore, size: number): Promise<readonly Piece[] | null> {
+  const pieces: Piece[] = (await store.removed()).filter(({ index }) => index < size).map((tree) => ({ ...tree }));
+  for (let from = 0; ; ) {
+    const page = await store.scan(from, PAGE);
+    for (const { index, row } of page) if (index < size) pieces.push({ index, level: 0, hash: row.leaf });
+    const last = page.at(-1);
+    if (last === undefined || last.index >= size) break;
+    from = last.index + 1;
+  }
+  pieces.sort((a, b) => a.index - b.index);
+  let next = 0;
+  for (const { index, level } of pieces) {
+    if (index !== next) return null;
+    next += 2 ** level;
+  }
+  return next === size ? pieces : null;
 }
 
 /** Null: proven. Else what does not hold. */

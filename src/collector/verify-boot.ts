@@ -27,11 +27,15 @@ export class BootCheck {
   readonly #sessions = new Set<number>();
   readonly #ops = new Set<number>();
 
-  constructor(findings: Findings, boot: string, commits: readonly CommitRow[]) {
+  /** `known`: lines up to its `baseSeq` were removed by retention. */
+  constructor(findings: Findings, boot: string, commits: readonly CommitRow[], known: BootRow | null) {
     this.#findings = findings;
     this.#boot = boot;
     this.#commits = commits;
-    this.#chain = genesis(boot);
+    const base = known?.baseSeq ?? 0;
+    this.#chain = base > 0 ? (known?.baseChain ?? "") : genesis(boot);
+    this.#seq = base;
+    this.#first = base + 1;
     if (boot === CONTROL_BOOT) this.#pod = CONTROL_POD;
   }
 
@@ -126,8 +130,11 @@ export class BootCheck {
     this.#spoilt = true;
   }
 
-  /** `known`: what the store says about this boot as a whole. */
-  finish(known: BootRow | null, options: { readonly nowMs: number; readonly aliveMs: number }): "running" | "ended" {
+  /** `known`: what the store says about this boot as a whole. `accepted`: up to which line its missing end was accepted; 0: not. */
+  finish(
+    known: BootRow | null,
+    options: { readonly nowMs: number; readonly aliveMs: number; readonly accepted: number },
+  ): "running" | "ended" | "accepted" {
     if (this.#cores.length > 0)
       this.#findings.add("chain", this.#boot, this.#first, "no commit covers these lines", this.#seq);
     if (known === null || known.lastSeq !== this.#seq || known.chain !== this.#chain)
@@ -137,6 +144,8 @@ export class BootCheck {
     if (this.#boot === CONTROL_BOOT) return "ended";
     const age = options.nowMs - (known?.seenAt ?? 0);
     if (!this.#stopped && age < options.aliveMs) return "running";
+    // Somebody looked at it as it was then, and said why that is all there will be.
+    if (options.accepted >= this.#seq) return "accepted";
     if (!this.#stopped) this.#findings.add("tail", this.#boot, this.#seq, "the sidecar ended without its last line");
     this.#name(this.#sessions, "the connection has no end on record");
     this.#name(this.#ops, "the operation has no outcome on record");

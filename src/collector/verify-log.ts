@@ -2,7 +2,7 @@
 import { type Checkpoint, verifyCheckpoint } from "./checkpoint.ts";
 import type { Findings } from "./finding.ts";
 import { Peaks } from "./merkle.ts";
-import type { LogTip, ScanRow } from "./store/port.ts";
+import type { LogTip, RemovedTree, ScanRow } from "./store/port.ts";
 
 export class LogCheck {
   readonly #findings: Findings;
@@ -10,6 +10,8 @@ export class LogCheck {
   readonly #publicKey: string | null;
   readonly #expect: { readonly size: number; readonly root: string } | null;
   readonly #tree = new Peaks();
+  readonly #removed: readonly RemovedTree[];
+  #removedAt = 0;
   #at = 0;
   /** Size up to which a signed root fits. */
   #proven = 0;
@@ -20,7 +22,9 @@ export class LogCheck {
     checkpoints: readonly Checkpoint[],
     publicKey: string | null,
     expect: { readonly size: number; readonly root: string } | null,
+    removed: readonly RemovedTree[],
   ) {
+    this.#removed = removed;
     this.#findings = findings;
     this.#checkpoints = checkpoints;
     this.#publicKey = publicKey;
@@ -31,6 +35,7 @@ export class LogCheck {
   }
 
   take(scanned: ScanRow): void {
+    this.#passRemoved(scanned.index);
     if (scanned.index !== this.#tree.size && !this.#wrong) {
       this.#wrong = true;
       const { boot, seq } = scanned.row;
@@ -45,8 +50,35 @@ export class LogCheck {
     this.#compare();
   }
 
+  /** What retention removed up to this place: roots of subtrees stand for it. */
+  #passRemoved(index: number): void {
+    for (;;) {
+      const next = this.#removed[this.#removedAt];
+      if (next === undefined || next.index >= index) return;
+      this.#removedAt++;
+      if (next.index !== this.#tree.size || this.#tree.size % 2 ** next.level !== 0) {
+        this.#wrong = true;
+        this.#findings.add("tree", "", 0, `what stands for removed records at place ${next.index} does not fit there`);
+        return;
+      }
+      const before = this.#tree.size;
+      this.#tree.appendTree(next.hash, next.level);
+      const expected = this.#expect;
+      if (expected !== null && expected.size > before && expected.size < this.#tree.size)
+        this.#findings.add(
+          "tree",
+          "",
+          0,
+          "the expected checkpoint ends among records that retention removed: it cannot be compared any more",
+        );
+      this.#compare();
+    }
+  }
+
   #compare(): void {
     const { size } = this.#tree;
+    // Checkpoints within a removed stretch: the next one behind it covers what is left.
+    while ((this.#checkpoints[this.#at]?.size ?? size) < size) this.#at++;
     const expected = this.#expect;
     if (expected !== null && expected.size === size && this.#tree.root().toString("base64") !== expected.root)
       this.#findings.add("tree", "", 0, `the first ${size} records are not those of the expected checkpoint`);
@@ -66,6 +98,7 @@ export class LogCheck {
   }
 
   finish(tip: LogTip, records: number): void {
+    this.#passRemoved(Number.MAX_SAFE_INTEGER);
     if (tip.size !== records)
       this.#findings.add("tree", "", 0, `the log should have ${tip.size} records, it has ${records}`);
     else if (!this.#wrong && !Buffer.from(tip.peaks).equals(this.#tree.toBlob()))

@@ -8,6 +8,10 @@ export function renderReport(report: VerifyReport): string {
   const rows = [
     ["records", `${report.records} lines, ${plural(report.boots, "chain")}${running}`],
     ["details", report.erased === 0 ? "none erased" : `${report.erased} erased, each by an act on record`],
+    ...(report.removed === 0 ? [] : [["removed", `${report.removed} lines, each by an act of retention on record`]]),
+    ...(report.accepted === 0
+      ? []
+      : [["accepted", `${plural(report.accepted, "chain")} without an end, by an act on record`]]),
     ["log", `${report.origin ?? "unsigned"}, ${plural(report.checkpoints, "signed checkpoint")}`],
     ["checkpoint", report.checkpoint ?? "none"],
   ];

@@ -8,6 +8,7 @@
 import { originOf } from "./checkpoint.ts";
 import { Findings, type VerifyFinding } from "./finding.ts";
 import type { RecordStore, ScanRow } from "./store/port.ts";
+import { ActsRead } from "./verify-acts.ts";
 import { BootCheck } from "./verify-boot.ts";
 import { LogCheck } from "./verify-log.ts";
 
@@ -18,6 +19,10 @@ export interface VerifyReport {
   /** Sidecars that gave a sign of life a moment ago: theirs is no missing tail. */
   readonly running: number;
   readonly erased: number;
+  /** Lines that retention removed, as its acts say. */
+  readonly removed: number;
+  /** Sidecars without their last line, whose end somebody accepted. */
+  readonly accepted: number;
   readonly checkpoints: number;
   readonly origin: string | null;
   /** "<size>:<root in base64>": keep it elsewhere, and give it as `expect` next time. */
@@ -35,6 +40,8 @@ export interface VerifyOptions {
   /** PEM; default: what the store says of itself. */
   readonly publicKey: string | null;
   readonly expect: { readonly size: number; readonly root: string } | null;
+  /** Awaited between pages: whoever has something else to do does it then. */
+  readonly pause?: () => Promise<void>;
 }
 
 export const ALIVE_MS = 90_000;
@@ -53,7 +60,9 @@ async function verifyState(options: VerifyOptions): Promise<VerifyReport> {
   const publicKey = origin === null ? null : named;
   if (publicKey === null) findings.add("signature", "", 0, "there is no public key to check signatures with");
   const checkpoints = await store.checkpoints();
-  const log = new LogCheck(findings, checkpoints, publicKey, options.expect);
+  const trees = await store.removed();
+  const log = new LogCheck(findings, checkpoints, publicKey, options.expect, trees);
+  const acts = new ActsRead();
   const boots = new Map<string, BootCheck>();
   const known = new Map((await store.boots()).map((b) => [b.boot, b]));
   const erasedByAct = new Set<string>();
@@ -65,23 +74,33 @@ async function verifyState(options: VerifyOptions): Promise<VerifyReport> {
       const { boot } = scanned.row;
       let check = boots.get(boot);
       if (check === undefined) {
-        check = new BootCheck(findings, boot, await store.commits(boot));
+        check = new BootCheck(findings, boot, await store.commits(boot), known.get(boot) ?? null);
         boots.set(boot, check);
       }
       log.take(scanned);
       check.take(scanned, erasedByAct);
+      acts.take(scanned.row);
       if (scanned.erased) erased.push(`${boot}-${scanned.row.seq}`);
       records++;
     }
     const last = page.at(-1);
     if (last === undefined) break;
     from = last.index + 1;
+    await options.pause?.();
   }
-  log.finish(await store.log(), records);
+  const gone = trees.reduce((sum, { level }) => sum + 2 ** level, 0);
+  log.finish(await store.log(), records + gone);
+  acts.finish(findings, known, gone);
   let running = 0;
-  for (const [boot, check] of boots) if (check.finish(known.get(boot) ?? null, options) === "running") running++;
+  let accepted = 0;
+  for (const [boot, check] of boots) {
+    const end = check.finish(known.get(boot) ?? null, { ...options, accepted: acts.accepted.get(boot) ?? 0 });
+    if (end === "running") running++;
+    if (end === "accepted") accepted++;
+  }
   for (const [boot, row] of known)
-    if (!boots.has(boot) && row.lastSeq > 0) findings.add("gap", boot, 1, "all its lines are gone", row.lastSeq);
+    if (!boots.has(boot) && row.lastSeq > row.baseSeq)
+      findings.add("gap", boot, 1, "all its lines are gone", row.lastSeq);
   for (const id of erased)
     if (!erasedByAct.has(id))
       findings.add("detail", ...idParts(id), "its detail is gone, and no act of erasure says so");
@@ -91,6 +110,8 @@ async function verifyState(options: VerifyOptions): Promise<VerifyReport> {
     boots: boots.size,
     running,
     erased: erased.length,
+    removed: gone,
+    accepted,
     checkpoints: checkpoints.length,
     origin,
     checkpoint: log.checkpointText(),

@@ -48,6 +48,9 @@ function bootRow(boot: string, lastSeq: number, over: Partial<BootRow> = {}): Bo
     lastSeq,
     chain: `c${lastSeq}`,
     stopped: false,
+    cluster: "",
+    baseSeq: 0,
+    baseChain: "",
     ...over,
   };
 }

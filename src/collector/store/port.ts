@@ -41,11 +41,16 @@ export interface BootRow {
   /** Who sent it, as the authenticator named them; nobody else may add to it. */
   readonly subject: string;
   readonly pod: string; // namespace/name
+  /** "": the collector's own. */
+  readonly cluster: string;
   readonly firstAt: number;
   readonly seenAt: number;
   readonly lastSeq: number;
   readonly chain: string;
   readonly stopped: boolean;
+  /** Retention removed the lines up to this one; 0: none. The chain goes on from `baseChain`. */
+  readonly baseSeq: number;
+  readonly baseChain: string;
 }
 
 export interface LogTip {
@@ -62,8 +67,35 @@ export interface Append {
   readonly commits: readonly CommitRow[];
   /** Details to erase, in the same step as the act that says so. */
   readonly erase: readonly { readonly boot: string; readonly seq: number }[];
+  /** Lines to remove, likewise. */
+  readonly remove?: readonly Removal[];
+  /** Of an act: where it is on record already, nothing is stored. */
+  readonly key?: string;
   readonly log: LogTip;
   readonly checkpoint: Checkpoint;
+}
+
+/** Everything of one boot up to and with `through`, where a commit ended with `chain`. */
+export interface Removal {
+  readonly boot: string;
+  readonly through: number;
+  readonly chain: string;
+  /** The boot has ended and all of it goes: forget it. */
+  readonly whole: boolean;
+}
+
+/** A full subtree of 2^level leaves, from place `index` of the log on, whose lines were removed. */
+export interface RemovedTree {
+  readonly index: number;
+  readonly level: number;
+  readonly hash: Buffer;
+}
+
+export interface Usage {
+  /** Of the file, without its free pages, and its write-ahead log. */
+  readonly bytes: number;
+  /** Of the files as they are on the volume. */
+  readonly fileBytes: number;
 }
 
 export interface Filter {
@@ -77,6 +109,8 @@ export interface Filter {
   readonly code?: string;
   readonly protocol?: string;
   readonly run?: string;
+  /** Of these namespaces of the collector's own cluster only. Absent: whatever there is. */
+  readonly namespaces?: readonly string[];
   /** A text that core or detail contains. */
   readonly text?: string;
   /** Newest first by default; `after`: only records behind this place in the log, oldest first (tail). */
@@ -117,6 +151,19 @@ export interface RecordStore {
   get(boot: string, seq: number): Promise<Found | null>;
   /** In log order, at most `limit`, from place `from` on. */
   scan(from: number, limit: number): Promise<readonly ScanRow[]>;
+  /** In place order. */
+  removed(): Promise<readonly RemovedTree[]>;
+  /** The greatest commit of the boot before whose end no line is as young as `t`; null: there is none to remove. */
+  commitBefore(boot: string, t: number): Promise<CommitRow | null>;
+  /** How many lines of the boot are there, up to `through`. */
+  count(boot: string, through: number): Promise<number>;
+  /** The oldest line's time; null: there is none. */
+  oldest(): Promise<number | null>;
+  /** Seq of the act that has this key. */
+  act(key: string): Promise<number | null>;
+  usage(): Promise<Usage>;
+  /** Gives space of removed lines back to the volume, as far as the file was made for it. */
+  shrink(): Promise<void>;
   commits(boot: string): Promise<readonly CommitRow[]>;
   checkpoints(): Promise<readonly Checkpoint[]>;
   /** What `work` reads, it reads of one state, also while others write. */

@@ -27,6 +27,12 @@ export function findQuery(filter: Filter): { readonly sql: string; readonly valu
   if (filter.boot !== undefined) add("b.boot = ?", filter.boot);
   if (filter.pod !== undefined)
     add("(b.pod = ? OR b.pod LIKE ? ESCAPE '\\')", filter.pod, `%/${escapeLike(filter.pod)}`);
+  if (filter.namespaces !== undefined) {
+    // Another cluster's namespace of the same name is somebody else's.
+    const inside = filter.namespaces.map(() => "substr(b.pod, 1, ?) = ?").join(" OR ");
+    const bound = filter.namespaces.flatMap((name) => [name.length + 1, `${name}/`]);
+    add(`b.cluster = '' AND (${inside === "" ? "FALSE" : inside})`, ...bound);
+  }
   if (filter.target !== undefined) add("r.target = ?", filter.target);
   if (filter.host !== undefined) add("r.host = ?", filter.host.toLowerCase());
   if (filter.verdict !== undefined) add("r.verdict = ?", filter.verdict);

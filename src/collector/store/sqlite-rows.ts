@@ -42,6 +42,9 @@ export function toBoot(row: Record<string, SQLOutputValue>): BootRow {
     lastSeq: Number(row["last_seq"]),
     chain: String(row["chain"]),
     stopped: row["stopped"] === 1,
+    cluster: String(row["cluster"]),
+    baseSeq: Number(row["base_seq"]),
+    baseChain: String(row["base_chain"]),
   };
 }
 

@@ -5,11 +5,24 @@
  * its own copy; with NORMAL a power cut could lose what both had forgotten. Readers (`sidegate audit …`) open the same file
  * read-only while the collector writes. `secure_delete`: an erased detail is overwritten, not only unlinked.
  */
-import { closeSync, existsSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync, statSync } from "node:fs";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import type { Checkpoint } from "../checkpoint.ts";
-import type { Append, BootRow, CommitRow, Filter, Found, LogTip, RecordStore, ScanRow } from "./port.ts";
-import { APPLICATION_ID, SCHEMA, VERSION } from "./schema.ts";
+import { nodeHash } from "../merkle.ts";
+import type {
+  Append,
+  BootRow,
+  CommitRow,
+  Filter,
+  Found,
+  LogTip,
+  RecordStore,
+  Removal,
+  RemovedTree,
+  ScanRow,
+  Usage,
+} from "./port.ts";
+import { APPLICATION_ID, SCHEMA, STEPS, VERSION } from "./schema.ts";
 import { bytesOf, FOUND, findQuery, toFound } from "./sqlite-query.ts";
 import { recordValues, toBoot, toScan } from "./sqlite-rows.ts";
 
@@ -19,8 +32,21 @@ const BUSY_MS = 10_000;
 /** Of checkpoints closer together than this only the newest is kept. */
 const CHECKPOINT_EVERY_MS = 60_000;
 
+/** SQLite's primary result codes for a volume without room: SQLITE_FULL, and what a failing write of the log may say. */
+const SQLITE_FULL = 13;
+const SQLITE_IOERR = 10;
+
+/** Whether the fault is the volume's: there is no room. */
+export function isFull(fault: unknown): boolean {
+  if (!(fault instanceof Error)) return false;
+  const { errcode, code } = fault as { errcode?: unknown; code?: unknown };
+  if (code === "ENOSPC" || code === "EDQUOT") return true;
+  const primary = typeof errcode === "number" ? errcode % 256 : 0;
+  return primary === SQLITE_FULL || (primary === SQLITE_IOERR && /full|space|quota/i.test(fault.message));
+}
+
 export class StoreFault extends Error {
-  readonly code: "store_missing" | "store_foreign";
+  readonly code: "store_missing" | "store_foreign" | "store_old";
   constructor(code: StoreFault["code"], message: string) {
     super(message);
     this.code = code;
@@ -37,20 +63,29 @@ export function openSqlite(path: string, mode: SqliteMode): RecordStore {
     if (mode === "write") prepareFile(db);
     const owner = db.prepare("PRAGMA application_id").get()?.["application_id"];
     const version = db.prepare("PRAGMA user_version").get()?.["user_version"];
+    if (owner === APPLICATION_ID && typeof version === "number" && version >= 1 && version < VERSION)
+      throw new StoreFault("store_old", `${path} is of an older version; whoever writes to it carries it over first`);
     if (owner !== APPLICATION_ID || version !== VERSION)
       throw new StoreFault("store_foreign", `${path} is no record of this version`);
   } catch (fault) {
     db.close();
     throw fault;
   }
-  return new SqliteStore(db);
+  return new SqliteStore(db, path);
 }
 
 function prepareFile(db: DatabaseSync): void {
-  db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;");
+  // Only a file without tables takes `auto_vacuum`; an older one keeps its free pages for itself.
+  db.exec(
+    "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;",
+  );
   db.exec("BEGIN IMMEDIATE");
   const tables = db.prepare("SELECT count(*) AS n FROM sqlite_schema").get()?.["n"];
   if (tables === 0) db.exec(SCHEMA);
+  else if (db.prepare("PRAGMA application_id").get()?.["application_id"] === APPLICATION_ID) {
+    const version = Number(db.prepare("PRAGMA user_version").get()?.["user_version"]);
+    for (const step of STEPS.slice(Math.max(0, version - 1))) db.exec(step);
+  }
   db.exec("COMMIT");
 }
 
@@ -58,8 +93,11 @@ class SqliteStore implements RecordStore {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
 
-  constructor(db: DatabaseSync) {
+  readonly #path: string;
+
+  constructor(db: DatabaseSync, path: string) {
     this.#db = db;
+    this.#path = path;
   }
 
   #sql(text: string): StatementSync {
@@ -90,10 +128,12 @@ class SqliteStore implements RecordStore {
     try {
       const stored = this.#appendInside(change);
       this.#db.exec(stored ? "COMMIT" : "ROLLBACK");
-      if (stored && change.erase.length > 0) this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+      if (stored && (change.erase.length > 0 || (change.remove ?? []).length > 0))
+        this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
       return await Promise.resolve(stored);
     } catch (fault) {
-      this.#db.exec("ROLLBACK");
+      // A full volume ends the transaction by itself.
+      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
       throw fault;
     }
   }
@@ -102,6 +142,10 @@ class SqliteStore implements RecordStore {
     const size = this.#sql("SELECT size FROM log").get()?.["size"];
     const tip = this.#sql("SELECT last_seq FROM boots WHERE boot = ?").get(change.boot.boot)?.["last_seq"] ?? 0;
     if (size !== change.from.logSize || tip !== change.from.bootSeq) return false;
+    if (change.key !== undefined) {
+      if (this.#sql("SELECT seq FROM act_keys WHERE key = ?").get(change.key) !== undefined) return false;
+      this.#sql("INSERT INTO act_keys VALUES (?,?)").run(change.key, change.boot.lastSeq);
+    }
     const boot = this.#putBoot(change.boot);
     let index = change.from.logSize;
     const insert = this.#sql("INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
@@ -117,17 +161,48 @@ class SqliteStore implements RecordStore {
       );
       this.#sql("INSERT OR IGNORE INTO erased SELECT id, ? FROM boots WHERE boot = ?").run(e.seq, e.boot);
     }
+    for (const removal of change.remove ?? []) this.#remove(removal);
     this.#sql("UPDATE log SET size = ?, peaks = ?").run(change.log.size, change.log.peaks);
     this.#putCheckpoint(change.checkpoint);
     return true;
   }
 
+  #remove({ boot, through, chain, whole }: Removal): void {
+    const id = this.#sql("SELECT id FROM boots WHERE boot = ?").get(boot)?.["id"] ?? null;
+    for (const row of this.#sql("SELECT idx, leaf FROM records WHERE boot = ? AND seq <= ?").iterate(id, through))
+      this.#keepTree(Number(row["idx"]), bytesOf(row["leaf"] ?? null));
+    for (const table of ["records", "details", "erased"] as const)
+      this.#sql(`DELETE FROM ${table} WHERE boot = ? AND seq <= ?`).run(id, through);
+    this.#sql("DELETE FROM commits WHERE boot = ? AND last_seq <= ?").run(id, through);
+    // What came since it was planned stays.
+    if (whole) this.#sql("DELETE FROM boots WHERE id = ? AND last_seq = ?").run(id, through);
+    this.#sql("UPDATE boots SET base_seq = ?, base_chain = ? WHERE id = ?").run(through, chain, id);
+  }
+
+  /** Puts the leaf together with its neighbours as far as those are removed too. */
+  #keepTree(at: number, leaf: Buffer): void {
+    let [index, level, hash] = [at, 0, leaf];
+    for (;;) {
+      const size = 2 ** level;
+      const left = index % (2 * size) === 0;
+      const other = left ? index + size : index - size;
+      const found = this.#sql("SELECT hash FROM removed WHERE idx = ? AND level = ?").get(other, level);
+      if (found === undefined) break;
+      this.#sql("DELETE FROM removed WHERE idx = ?").run(other);
+      const sibling = bytesOf(found["hash"] ?? null);
+      hash = left ? nodeHash(hash, sibling) : nodeHash(sibling, hash);
+      index = Math.min(index, other);
+      level++;
+    }
+    this.#sql("INSERT INTO removed VALUES (?,?,?)").run(index, level, hash);
+  }
+
   #putBoot(b: BootRow): number {
     const row = this.#sql(
-      `INSERT INTO boots (boot, subject, pod, first_at, seen_at, last_seq, chain, stopped) VALUES (?,?,?,?,?,?,?,?)
+      `INSERT INTO boots (boot, subject, pod, first_at, seen_at, last_seq, chain, stopped, cluster) VALUES (?,?,?,?,?,?,?,?,?)
        ON CONFLICT (boot) DO UPDATE SET pod = excluded.pod, seen_at = excluded.seen_at, last_seq = excluded.last_seq,
          chain = excluded.chain, stopped = excluded.stopped RETURNING id`,
-    ).get(b.boot, b.subject, b.pod, b.firstAt, b.seenAt, b.lastSeq, b.chain, b.stopped ? 1 : 0);
+    ).get(b.boot, b.subject, b.pod, b.firstAt, b.seenAt, b.lastSeq, b.chain, b.stopped ? 1 : 0, b.cluster);
     return Number(row?.["id"]);
   }
 
@@ -178,6 +253,55 @@ class SqliteStore implements RecordStore {
        WHERE r.idx >= ? ORDER BY r.idx LIMIT ?`,
     ).all(from, limit);
     return await Promise.resolve(rows.map(toScan));
+  }
+
+  async removed(): Promise<readonly RemovedTree[]> {
+    const rows = this.#sql("SELECT * FROM removed ORDER BY idx").all();
+    return await Promise.resolve(
+      rows.map((r) => ({ index: Number(r["idx"]), level: Number(r["level"]), hash: bytesOf(r["hash"] ?? null) })),
+    );
+  }
+
+  async commitBefore(boot: string, t: number): Promise<CommitRow | null> {
+    const id = this.#sql("SELECT id FROM boots WHERE boot = ?").get(boot)?.["id"] ?? null;
+    const young = this.#sql("SELECT seq FROM records WHERE boot = ? AND t >= ? ORDER BY seq LIMIT 1").get(id, t)?.[
+      "seq"
+    ];
+    const row = this.#sql(
+      "SELECT last_seq, hash FROM commits WHERE boot = ? AND last_seq < ? ORDER BY last_seq DESC LIMIT 1",
+    ).get(id, young ?? Number.MAX_SAFE_INTEGER);
+    if (row === undefined) return await Promise.resolve(null);
+    return await Promise.resolve({ boot, lastSeq: Number(row["last_seq"]), hash: String(row["hash"]) });
+  }
+
+  async count(boot: string, through: number): Promise<number> {
+    const row = this.#sql(
+      "SELECT count(*) AS n FROM records WHERE boot = (SELECT id FROM boots WHERE boot = ?) AND seq <= ?",
+    ).get(boot, through);
+    return await Promise.resolve(Number(row?.["n"] ?? 0));
+  }
+
+  async oldest(): Promise<number | null> {
+    const t = this.#sql("SELECT t FROM records WHERE t > 0 ORDER BY idx LIMIT 1").get()?.["t"];
+    return await Promise.resolve(typeof t === "number" ? t : null);
+  }
+
+  async act(key: string): Promise<number | null> {
+    const seq = this.#sql("SELECT seq FROM act_keys WHERE key = ?").get(key)?.["seq"];
+    return await Promise.resolve(typeof seq === "number" ? seq : null);
+  }
+
+  async usage(): Promise<Usage> {
+    const pragma = (name: string): number => Number(Object.values(this.#sql(`PRAGMA ${name}`).get() ?? {})[0] ?? 0);
+    const size = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+    const log = size(`${this.#path}-wal`);
+    const live = (pragma("page_count") - pragma("freelist_count")) * pragma("page_size");
+    return await Promise.resolve({ bytes: live + log, fileBytes: size(this.#path) + log + size(`${this.#path}-shm`) });
+  }
+
+  async shrink(): Promise<void> {
+    this.#db.exec("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);");
+    await Promise.resolve();
   }
 
   async commits(boot: string): Promise<readonly CommitRow[]> {
