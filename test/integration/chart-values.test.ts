@@ -1,0 +1,311 @@
+/**
+ * The chart with the values that people set: each rendering is taken by a real API server, field by field (dry run on the server, strict
+ * validation), and each wrong value is refused in words that name it.
+ */
+import { execFileSync } from "node:child_process";
+import { globSync, readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, type TestContext, test } from "vitest";
+import { parse, parseAllDocuments } from "yaml";
+import { findHelm, type Rendered, renderChart, renderText } from "../support/chart.ts";
+import { type ControlPlane, findControlPlane, startControlPlane, until } from "../support/control-plane.ts";
+import { monitoringCrds } from "../support/monitoring-crds.ts";
+import { requireThat } from "../support/require.ts";
+
+type Values = Readonly<Record<string, unknown>>;
+
+const DIGESTS: Values = {
+  "images.proxy.digest": `sha256:${"a".repeat(64)}`,
+  "images.control.digest": `sha256:${"b".repeat(64)}`,
+};
+const CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+const OWN: Values = {
+  ...DIGESTS,
+  "certificates.managed": false,
+  "certificates.authority": CERTIFICATE,
+  "bundle.configMap": "policy",
+  "bundle.publicKey": "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n",
+};
+const MONITORING: Values = {
+  "monitoring.monitors": { enabled: true, interval: "15s", labels: { release: "prometheus" } },
+  "monitoring.rules": { enabled: true, labels: { release: "prometheus" }, runbooks: "https://wiki.example/sidegate" },
+  "monitoring.dashboards": { enabled: true, annotations: { grafana_folder: "Sidegate" } },
+  "monitoring.annotations.enabled": true,
+};
+
+const SETS: Readonly<Record<string, Values>> = {
+  "nothing but the images' digests": DIGESTS,
+  "tags, for a trial": { "images.allowTags": true, "images.proxy.tag": "1", "images.control.tag": "1" },
+  "an air-gapped registry with secrets to pull": {
+    ...DIGESTS,
+    "images.registry": "mirror.example:5000/team/sidegate",
+    "images.pullSecrets": ["mirror"],
+    "images.pullPolicy": "Always",
+    "injection.imagePullSecrets": ["mirror"],
+  },
+  "repositories without a registry": {
+    ...DIGESTS,
+    "images.registry": "",
+    "images.proxy.repository": "mirror.example/proxy",
+  },
+  OpenShift: { ...DIGESTS, "openshift.enabled": true },
+  "monitoring of every kind": { ...DIGESTS, ...MONITORING },
+  "its own certificates, without a controller": { ...OWN, ...MONITORING },
+  "one replica of each, an ephemeral record, no second lock, no NetworkPolicies": {
+    ...DIGESTS,
+    "webhook.replicas": 1,
+    "controller.replicas": 1,
+    "collector.storage.ephemeral": true,
+    "secondLock.enabled": false,
+    "library.enabled": false,
+    "networkPolicies.enabled": false,
+  },
+  "nodes, tolerations, priority, exemptions, guards, resolvers": {
+    ...DIGESTS,
+    nodeSelector: { "node-role.kubernetes.io/infra": "" },
+    tolerations: [{ key: "infra", operator: "Exists", effect: "NoSchedule" }],
+    priorityClassName: "system-node-critical",
+    exemptions: [{ namespace: "agents", serviceAccount: "exempt", reason: "a migration", until: "2030-01-01" }],
+    "guard.users": ["system:serviceaccount:argocd:argocd-application-controller"],
+    "guard.groups": ["platform"],
+    excludedNamespaces: ["monitoring"],
+    "injection.resolvers": ["10.96.0.10", "[fd00::10]:53"],
+    "injection.tier": "locked",
+    "collector.storage.className": "fast",
+  },
+};
+
+const bin = findControlPlane();
+const helm = findHelm();
+let plane: ControlPlane | null = null;
+
+function needed(context: TestContext): string {
+  requireThat(context, helm !== null, "no helm: tools/helm/ensure.sh gets one");
+  return helm ?? "";
+}
+
+interface Manifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+}
+
+/** What the API server says against it, as on `kubectl create --validate=strict`; "" where it takes it. */
+async function refusal(object: Manifest, dryRun: boolean): Promise<string> {
+  const { apiVersion, kind, metadata } = object;
+  const plural = (kind.endsWith("y") ? `${kind.slice(0, -1)}ies` : `${kind}s`).toLowerCase();
+  const base = apiVersion.includes("/") ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
+  const inside = metadata.namespace === undefined ? "" : `/namespaces/${metadata.namespace}`;
+  const query = `?fieldValidation=Strict${dryRun ? "&dryRun=All" : ""}`;
+  const answer = await plane?.call("POST", `${base}${inside}/${plural}${query}`, object);
+  return answer?.status === 201 ? "" : `${kind} ${metadata.name}: ${answer?.body.message ?? answer?.status}`;
+}
+
+/** Manifests that were taken already; most are the same with most values. */
+const taken = new Set<string>();
+
+async function refusals(chart: readonly Manifest[]): Promise<string[]> {
+  const fresh = chart.filter((object) => !taken.has(JSON.stringify(object)));
+  const said = await Promise.all(fresh.map((object) => refusal(object, true)));
+  for (const [i, object] of fresh.entries()) if (said[i] === "") taken.add(JSON.stringify(object));
+  return said.filter((text) => text !== "");
+}
+
+beforeAll(async () => {
+  if (bin === null) return;
+  plane = await startControlPlane(bin);
+  const crds = globSync("charts/gateway/crds/*.yaml").map((file) => parse(readFileSync(file, "utf8")) as Manifest);
+  const made = await Promise.all(
+    [...crds, ...monitoringCrds(), { apiVersion: "v1", kind: "Namespace", metadata: { name: "sidegate" } }].map(
+      (object) => refusal(object, false),
+    ),
+  );
+  // For the pod of `helm test`.
+  made.push(
+    await refusal(
+      { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "default", namespace: "sidegate" } },
+      false,
+    ),
+  );
+  const refused = made.filter((said) => said !== "");
+  if (refused.length > 0) throw new Error(refused.join("\n"));
+  await until(20_000, "the custom resources", async () => {
+    for (const path of ["sidegate.dev/v1alpha1/clusteragentpolicies", "monitoring.coreos.com/v1/prometheusrules"])
+      if ((await plane?.call("GET", `/apis/${path}`))?.status !== 200) return false;
+    return true;
+  });
+});
+afterAll(() => plane?.stop());
+
+describe("an API server takes every manifest, the same bytes twice,", () => {
+  for (const [name, values] of Object.entries(SETS))
+    test(`with ${name}`, async (context) => {
+      const text = renderText(needed(context), values);
+      expect(renderText(needed(context), values)).toBe(text);
+      requireThat(context, plane !== null, "needs a control plane: test/e2e/cluster/build.sh");
+      const chart = renderChart(needed(context), values) as readonly Manifest[];
+      expect(chart.length).toBeGreaterThan(20);
+      expect(await refusals(chart)).toEqual([]);
+    });
+
+  test("and it does refuse a field that does not exist", async (context) => {
+    requireThat(context, plane !== null, "needs a control plane: test/e2e/cluster/build.sh");
+    const text = renderText(needed(context), { ...DIGESTS, ...MONITORING });
+    const spoilt = text
+      .replaceAll("readinessProbe:", "readynessProbe:")
+      .replaceAll("podMetricsEndpoints:", "podMetricEndpoints:");
+    const chart = parseAllDocuments(spoilt).flatMap((document) => (document.toJS() as Manifest | null) ?? []);
+    const said = await refusals(chart);
+    expect(said.length).toBe(4);
+    expect(said.filter((text) => text.includes("readynessProbe")).length).toBe(3);
+    expect(said.find((text) => text.startsWith("PodMonitor"))).toContain("podMetricEndpoints");
+  });
+});
+
+// oxlint-disable-next-line typescript/no-explicit-any -- manifests of many kinds, reached into at any depth
+type Tree = any;
+const chartOf = (context: TestContext, name: string): Rendered[] => renderChart(needed(context), SETS[name]);
+const podsOf = (chart: readonly Rendered[]): Tree[] =>
+  (chart as Tree[])
+    .filter(({ kind }) => kind === "Deployment" || kind === "StatefulSet")
+    .map(({ spec }) => spec.template);
+
+describe("each value does what its description says:", () => {
+  test("an air-gapped registry is in every image, also in those that agents get, with the secrets to pull by", (context) => {
+    const chart = chartOf(context, "an air-gapped registry with secrets to pull");
+    for (const { spec } of podsOf(chart)) {
+      expect(spec.imagePullSecrets).toEqual([{ name: "mirror" }]);
+      for (const { image, imagePullPolicy } of spec.containers) {
+        expect(image).toMatch(/^mirror\.example:5000\/team\/sidegate\/sidegate-control@sha256:b{64}$/);
+        expect(imagePullPolicy).toBe("Always");
+      }
+    }
+    const options = parse(
+      (chart.find(({ metadata }) => metadata.name === "sidegate-injection") as Tree).data["options.yaml"],
+    ) as Record<string, unknown>;
+    expect(options).toMatchObject({
+      image: `mirror.example:5000/team/sidegate/sidegate-proxy@sha256:${"a".repeat(64)}`,
+      imagePullPolicy: "Always",
+      imagePullSecrets: ["mirror"],
+    });
+    expect(JSON.stringify(chart)).not.toContain("ghcr.io");
+  });
+
+  test("OpenShift leaves uids to the namespace and is not root all the same", (context) => {
+    for (const { spec } of podsOf(chartOf(context, "OpenShift"))) {
+      expect(spec.securityContext).toMatchObject({ runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } });
+      for (const left of ["runAsUser", "runAsGroup", "fsGroup"]) expect(spec.securityContext).not.toHaveProperty(left);
+      for (const { securityContext } of spec.containers)
+        expect(securityContext.capabilities).toEqual({ drop: ["ALL"] });
+    }
+  });
+
+  test("nodes are those that the images are built for, and those that were asked for", (context) => {
+    for (const { spec } of podsOf(chartOf(context, "nodes, tolerations, priority, exemptions, guards, resolvers"))) {
+      expect(spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms).toEqual([
+        { matchExpressions: [{ key: "kubernetes.io/arch", operator: "In", values: ["amd64", "arm64"] }] },
+      ]);
+      expect(spec.nodeSelector).toEqual({ "kubernetes.io/os": "linux", "node-role.kubernetes.io/infra": "" });
+      expect(spec.tolerations).toEqual([{ key: "infra", operator: "Exists", effect: "NoSchedule" }]);
+      expect(spec.priorityClassName).toBe("system-node-critical");
+    }
+  });
+
+  test("two replicas keep one through an eviction; a single one does not keep its node from being drained", (context) => {
+    const budgets = (name: string): string[] =>
+      chartOf(context, name).flatMap(({ kind, metadata }) => (kind === "PodDisruptionBudget" ? metadata.name : []));
+    expect(budgets("nothing but the images' digests")).toEqual(["sidegate-controller", "sidegate-webhook"]);
+    expect(budgets("one replica of each, an ephemeral record, no second lock, no NetworkPolicies")).toEqual([]);
+  });
+
+  test("monitoring is off by default, and its links lead to where the runbooks are", (context) => {
+    const kinds = (name: string): string[] => chartOf(context, name).map(({ kind }) => kind);
+    for (const kind of ["ServiceMonitor", "PodMonitor", "PrometheusRule"]) {
+      expect(kinds("nothing but the images' digests")).not.toContain(kind);
+      expect(kinds("monitoring of every kind")).toContain(kind);
+    }
+    const chart = chartOf(context, "monitoring of every kind") as Tree[];
+    const rule = chart.find(({ kind }) => kind === "PrometheusRule");
+    expect(rule.metadata.labels.release).toBe("prometheus");
+    const alerts = rule.spec.groups
+      .flatMap((group: Tree) => group.rules)
+      .filter((one: Tree) => one.alert !== undefined);
+    for (const { annotations, alert } of alerts)
+      expect(annotations.runbook_url, alert).toBe(`https://wiki.example/sidegate#${alert.toLowerCase()}`);
+    for (const { metadata } of podsOf(chart))
+      expect(metadata.annotations).toMatchObject({ "prometheus.io/scrape": "true", "prometheus.io/port": "8443" });
+    const dashboards = chart.filter(({ metadata }) => metadata.labels?.grafana_dashboard === "1");
+    expect(dashboards.length).toBe(5);
+    for (const { data } of dashboards)
+      for (const json of Object.values(data as Record<string, string>))
+        expect(JSON.parse(json)).toMatchObject({ tags: ["sidegate"] });
+  });
+
+  test("without the monitors' values nobody's API server has to know Prometheus Operator", (context) => {
+    expect(renderText(needed(context), DIGESTS)).not.toContain("monitoring.coreos.com");
+  });
+});
+
+describe("a wrong value is refused in words that name it: the chart", () => {
+  const refused = (context: TestContext, values: Values): string => {
+    try {
+      renderText(needed(context), values);
+    } catch (fault) {
+      return String((fault as { stderr?: unknown }).stderr);
+    }
+    return "";
+  };
+  const WRONG: readonly (readonly [string, Values, RegExp])[] = [
+    ["no digest", {}, /images\.proxy\.digest: name the image by its digest .* or set images\.allowTags: true/],
+    ["a digest that is a tag", { "images.proxy.digest": "latest" }, /\/images\/proxy\/digest.*sha256/],
+    [
+      "a value that does not exist",
+      { "webhook.replica": 3 },
+      /\/webhook'?: additional properties 'replica' not allowed/,
+    ],
+    ["a registry that is a URL", { "images.registry": "https://mirror.example" }, /images\.registry: .*is a URL/],
+    ["no authority", { "certificates.managed": false }, /certificates\.authority: .*PEM of who signed/],
+    [
+      "an authority that is no PEM",
+      { "certificates.authority": "ca.crt" },
+      /--set-file certificates\.authority=ca\.crt/,
+    ],
+    [
+      "no source of policies",
+      { "certificates.managed": false, "certificates.authority": CERTIFICATE },
+      /bundle\.configMap and bundle\.publicKey/,
+    ],
+    [
+      "a resolver that is a name",
+      { "injection.resolvers": ["kube-dns"] },
+      /injection\.resolvers: "kube-dns" is no address/,
+    ],
+    ["a size that is none", { "collector.storage.size": "big" }, /collector\.storage\.size: "big" is no size/],
+    ["a negative size", { "injection.stateSize": "-1Mi" }, /injection\.stateSize: "-1Mi" is no size/],
+    ["an unknown tier", { "injection.tier": "advisory" }, /\/injection\/tier.*'enforced', 'locked'/],
+    [
+      "an exemption without a reason",
+      { exemptions: [{ namespace: "a", serviceAccount: "b", until: "2030-01-01" }] },
+      /\/exemptions\/0.*reason/,
+    ],
+    ["an interval in words", { "monitoring.monitors.interval": "often" }, /\/monitoring\/monitors\/interval/],
+    [
+      "a runbook's place with an anchor",
+      { "monitoring.rules.runbooks": "https://wiki.example/x#y" },
+      /\/monitoring\/rules\/runbooks/,
+    ],
+    ["an excluded namespace that cannot be one", { excludedNamespaces: ["Kube_System"] }, /\/excludedNamespaces\/0/],
+  ];
+  for (const [name, values, words] of WRONG)
+    test(`refuses ${name}`, (context) => {
+      expect(refused(context, name === "no digest" ? values : { ...DIGESTS, ...values })).toMatch(words);
+    });
+
+  test("an API server that is too old", (context) => {
+    const attempt = (): string =>
+      execFileSync(needed(context), ["template", "sidegate", "charts/gateway", "--kube-version", "1.28.0"], {
+        encoding: "utf8",
+        stdio: "pipe",
+      });
+    expect(attempt).toThrow(/>=1\.29\.0-0/);
+  });
+});
