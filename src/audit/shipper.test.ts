@@ -162,3 +162,46 @@ test("an idle sidecar says that it lives", async () => {
   expect(await alive).toBe(1);
   clearInterval(ref);
 });
+
+test("what comes while a batch is under way is collected, and not sent as fast as the collector answers", async () => {
+  const { recorder, spool } = recorderOn(new MemoryDisk());
+  const sink = new MemorySink();
+  const arrived = Promise.withResolvers<void>();
+  const goOn = Promise.withResolvers<void>();
+  const slow = {
+    send: async (batch: Parameters<MemorySink["send"]>[0]) => {
+      arrived.resolve();
+      await goOn.promise;
+      return sink.send(batch);
+    },
+    close: () => sink.close(),
+  };
+  const shipper = startShipper({ spool, sink: slow, lingerMs: 3_600_000, aliveMs: 0 });
+  open.push(shipper);
+  await arrived.promise;
+  for (let i = 0; i < 5; i++) {
+    recorder.op(op());
+    await committed(recorder);
+  }
+  goOn.resolve();
+  while (sink.batches.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+  expect(sink.batches).toHaveLength(1);
+  expect(await shipper.drain(5_000)).toBe(true);
+  expect(sink.batches).toHaveLength(2);
+  expect(seqs(sink, recorder.boot)).toEqual(range(6));
+});
+
+test("where many lines wait, nothing lingers", async () => {
+  const { recorder, spool } = recorderOn(new MemoryDisk());
+  const sink = new MemorySink();
+  ship(spool, sink, { lingerMs: 3_600_000 });
+  while (sink.batches.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  for (let i = 0; i < 1_000; i++) {
+    recorder.op(op());
+    if (i % 50 === 0) await committed(recorder);
+  }
+  await committed(recorder);
+  while (spool.written - spool.acknowledged >= 400) await new Promise((resolve) => setImmediate(resolve));
+  expect(sink.batches.length).toBeLessThan(12);
+});

@@ -48,6 +48,9 @@ interface Read {
 }
 
 const BATCH_BYTES = 256 * 1024;
+const LINGER_MS = 50;
+/** Lines that wait without an answer of the collector's, after which nothing lingers: far below what holds a write back (LAG). */
+const URGENT_LINES = 400;
 /** No commit is longer (recorder.ts: EARLY_FLUSH, MAX_KEPT); a file in which none ends within this is unreadable. */
 const MAX_COMMIT_BYTES = 16 * 1024 * 1024;
 
@@ -61,6 +64,8 @@ class SpoolShipper implements Shipper {
   readonly #spool: Spool;
   readonly #cursors = new Map<string, Cursor>();
   #timer: NodeJS.Timeout | null = null;
+  /** It fires without waiting. */
+  #now = false;
   #alive: NodeJS.Timeout | null = null;
   #busy = false;
   #closed = false;
@@ -68,10 +73,12 @@ class SpoolShipper implements Shipper {
   #oldTurn = false;
   #drained: (() => void)[] = [];
   #quiet = true;
+  readonly #lingerMs: number;
 
   constructor(options: ShipperOptions) {
     this.#options = options;
     this.#spool = options.spool;
+    this.#lingerMs = options.lingerMs ?? LINGER_MS;
     this.#spool.onWritten = () => this.#written();
     const aliveMs = options.aliveMs ?? 30_000;
     if (aliveMs > 0) {
@@ -104,15 +111,20 @@ class SpoolShipper implements Shipper {
   }
 
   #written(): void {
-    if (this.#backoff === 0) this.#wake(this.#options.lingerMs ?? 50);
+    if (this.#backoff === 0) this.#wake(this.#urgent ? 0 : this.#lingerMs);
+  }
+
+  get #urgent(): boolean {
+    return this.#drained.length > 0 || this.#spool.written - this.#spool.acknowledged >= URGENT_LINES;
   }
 
   #wake(afterMs: number): void {
     if (this.#closed || this.#busy) return;
     if (this.#timer !== null) {
-      if (afterMs > 0) return;
+      if (afterMs > 0 || this.#now) return;
       clearTimeout(this.#timer);
     }
+    this.#now = afterMs === 0;
     this.#timer = setTimeout(() => {
       this.#timer = null;
       void this.#run();
@@ -128,7 +140,9 @@ class SpoolShipper implements Shipper {
     while (again && !this.#closed && fault === null) {
       again = false;
       try {
-        again = await this.#shipOne();
+        const sent = await this.#shipOne();
+        // What came meanwhile is little: it waits for more of its kind, or each batch would be as small as a collector is fast.
+        again = sent === "full" || (sent === "little" && (this.#lingerMs === 0 || this.#urgent));
       } catch (cause) {
         fault = cause instanceof Error ? cause : new Error(String(cause));
       }
@@ -138,8 +152,12 @@ class SpoolShipper implements Shipper {
     if (fault === null) {
       this.#recovered();
       if (this.#spool.acknowledged >= this.#spool.written) for (const then of this.#drained.splice(0)) then();
-      else this.#wake(this.#options.lingerMs ?? 50);
+      else this.#wake(this.#lingerMs);
     } else this.#failed(fault);
+  }
+
+  get #batchBytes(): number {
+    return this.#options.batchBytes ?? BATCH_BYTES;
   }
 
   #recovered(): void {
@@ -158,8 +176,8 @@ class SpoolShipper implements Shipper {
     this.#wake(this.#drained.length > 0 ? first : this.#backoff * (0.75 + chance() / 2));
   }
 
-  /** Sends the next batch of one boot; false: nothing is left to send. */
-  async #shipOne(): Promise<boolean> {
+  /** Sends the next batch of one boot. `little`: it was all that this boot had. */
+  async #shipOne(): Promise<"full" | "little" | "nothing"> {
     this.#oldTurn = !this.#oldTurn;
     const boots = this.#spool.boots();
     // This boot and an old one take turns, so that neither waits for the other's whole backlog.
@@ -172,9 +190,10 @@ class SpoolShipper implements Shipper {
         continue;
       }
       await this.#send(cursor, read);
-      return true;
+      const little = boot === this.#spool.boot && boots.length === 1 && read.batch.lines.length < this.#batchBytes / 2;
+      return little ? "little" : "full";
     }
-    return false;
+    return "nothing";
   }
 
   async #send(cursor: Cursor, read: Read): Promise<void> {
@@ -231,11 +250,7 @@ class SpoolShipper implements Shipper {
 
   #readSegment(segment: Segment, cursor: Cursor): Read | null {
     const left = segment.bytes - cursor.position;
-    for (
-      let size = Math.min(left, this.#options.batchBytes ?? BATCH_BYTES);
-      size > 0;
-      size = Math.min(left, size * 4)
-    ) {
+    for (let size = Math.min(left, this.#batchBytes); size > 0; size = Math.min(left, size * 4)) {
       const bytes = Buffer.allocUnsafeSlow(size);
       const filled = this.#spool.read(segment, bytes, cursor.position);
       const lines = wholeCommits(bytes.subarray(0, filled));
