@@ -2,13 +2,15 @@
  * Bundles each process into one file under dist/. The images, the npm package and `sidegate run` start these; development runs
  * the sources as they are. Each bundle's metafile stays beside it, for the test that looks at what is inside.
  */
-import { copyFileSync, globSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { build } from "esbuild";
 import { BUNDLE_OPTIONS } from "./bundle-options.ts";
 import { buildPreload } from "./preload.ts";
 
 const OUT = "dist";
+/** What `sidegate redteam` runs inside a pod travels in the command line's bundle. */
+const ATTEMPTS = "test/bypass/pod/attempts.py";
 const entries: Record<string, string> = { sidegate: "cmd/sidegate/main.ts" };
 for (const file of globSync("cmd/*.ts")) entries[path.basename(file, ".ts")] = file;
 
@@ -19,6 +21,7 @@ for (const [name, entry] of Object.entries(entries)) {
     entryPoints: [entry],
     outfile: `${OUT}/${name}.js`,
     ...BUNDLE_OPTIONS,
+    ...(name === "sidegate" && { define: { SIDEGATE_ATTEMPTS: JSON.stringify(readFileSync(ATTEMPTS, "utf8")) } }),
     metafile: true,
   });
   writeFileSync(`${OUT}/${name}.meta.json`, JSON.stringify(result.metafile));

@@ -4,6 +4,7 @@
  *
  * Refuses while a release is installed or a pod still has a gateway: those would lose their policies, and then deny everything.
  */
+import { setTimeout as wait } from "node:timers/promises";
 import { CONTROL_OBJECT } from "#contract/control-environment.ts";
 import { ANNOTATION, API_GROUP } from "#contract/names.ts";
 import { ADMIN_RESOURCE } from "#kube/admin-resources.ts";
@@ -22,6 +23,8 @@ export interface Leftover {
   /** The keys to take away. */
   readonly labels: readonly string[];
   readonly annotations: readonly string[];
+  /** It is being deleted already. */
+  readonly leaving: boolean;
 }
 
 export type PurgePlan =
@@ -61,7 +64,7 @@ export async function planPurge(cluster: Cluster, options: PurgeOptions): Promis
       ...(await labelled(cluster)),
       ...(await definitions(cluster)),
       ...(await ownObjects(cluster, options)),
-    ],
+    ].filter(({ leaving }) => !leaving),
   };
 }
 
@@ -99,7 +102,15 @@ async function labelled(cluster: Cluster): Promise<Leftover[]> {
     if (labels.length + annotations.length === 0) return [];
     const what = `only ${[...labels, ...annotations].join(", ")}`;
     return [
-      { resource: ADMIN_RESOURCE.namespace, name: nameOf(object), what, how: "unlabel" as const, labels, annotations },
+      {
+        resource: ADMIN_RESOURCE.namespace,
+        name: nameOf(object),
+        what,
+        how: "unlabel" as const,
+        labels,
+        annotations,
+        leaving: false,
+      },
     ];
   });
 }
@@ -166,12 +177,24 @@ async function ownObjects(cluster: Cluster, { namespace, keepRecord }: PurgeOpti
 }
 
 function gone(resource: Resource, object: KubeObject, what: string): Leftover {
-  return { resource, name: nameOf(object), what, how: "delete", labels: [], annotations: [] };
+  return {
+    resource,
+    name: nameOf(object),
+    what,
+    how: "delete",
+    labels: [],
+    annotations: [],
+    leaving: object.metadata.deletionTimestamp !== undefined,
+  };
 }
 
 export function leftoverName({ resource, name }: Leftover): string {
   return `${resource.kind} ${name.namespace === "" ? "" : `${name.namespace}/`}${name.name}`;
 }
+
+/** API servers go on asking a policy for a moment after it was deleted. */
+const ATTEMPTS = 10;
+const AGAIN_MS = 500;
 
 /** In the plan's order, one after the other; what somebody else removed meanwhile is removed. Rejects at the first that is refused. */
 export async function purge(
@@ -180,20 +203,28 @@ export async function purge(
   tell: (done: Leftover) => void,
 ): Promise<void> {
   for (const leftover of leftovers) {
-    const { resource, name, how } = leftover;
+    await removeOne(cluster, leftover);
+    tell(leftover);
+  }
+}
+
+async function removeOne(cluster: Cluster, leftover: Leftover): Promise<void> {
+  const { resource, name, how, labels, annotations } = leftover;
+  for (let attempt = 1; ; attempt++) {
     try {
       if (how === "delete") await cluster.remove(resource, name);
       else
         await cluster.kube.patch(resource, name, {
-          metadata: { labels: nulls(leftover.labels), annotations: nulls(leftover.annotations) },
+          metadata: { labels: nulls(labels), annotations: nulls(annotations) },
         });
+      return;
     } catch (fault) {
-      if (!hasStatus(fault, 404))
-        throw new Error(`${leftoverName(leftover)}: ${fault instanceof Error ? fault.message : String(fault)}`, {
-          cause: fault,
-        });
+      if (hasStatus(fault, 404)) return;
+      const why = fault instanceof Error ? fault.message : String(fault);
+      if (attempt >= ATTEMPTS || !why.includes("ValidatingAdmissionPolicy"))
+        throw new Error(`${leftoverName(leftover)}: ${why}`, { cause: fault });
+      await wait(AGAIN_MS);
     }
-    tell(leftover);
   }
 }
 

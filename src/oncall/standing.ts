@@ -6,6 +6,7 @@
 import { NAMESPACE_LABEL } from "#contract/control-environment.ts";
 import { ANNOTATION, CONTAINER } from "#contract/names.ts";
 import { optionsFor } from "#injection/complete-options.ts";
+import { exemptionEndMs } from "#injection/exemptions.ts";
 import { brokenInvariants } from "#injection/invariants.ts";
 import type { InjectionOptions } from "#injection/options.ts";
 import type { KubeObject } from "#kube/port.ts";
@@ -35,9 +36,18 @@ export interface StandingOptions {
   /** Null: injection's options cannot be read, so nothing can be compared. */
   readonly options: InjectionOptions | null;
   readonly exemptions: readonly Exemption[];
+  readonly nowMs: number;
 }
 
-export function standingOf(pod: KubeObject, { namespace, optedInMs, options, exemptions }: StandingOptions): Standing {
+/** Where the cluster does not say until when, an exemption has no end that could be known. */
+export function hasEnded({ until }: Exemption, nowMs: number): boolean {
+  return until !== "" && exemptionEndMs({ until }) <= nowMs;
+}
+
+export function standingOf(
+  pod: KubeObject,
+  { namespace, optedInMs, options, exemptions, nowMs }: StandingOptions,
+): Standing {
   const { labels = {}, annotations = {} } = pod.metadata;
   if (annotations[ANNOTATION.injected] !== undefined) return injectedPod(pod, namespace, options);
   const asked = labels[NAMESPACE_LABEL.inject];
@@ -47,7 +57,9 @@ export function standingOf(pod: KubeObject, { namespace, optedInMs, options, exe
   const exemption = exemptions.find(
     (one) => one.namespace === pod.metadata.namespace && one.serviceAccount === account,
   );
-  if (exemption !== undefined) return { kind: "exempt", why: exemptionText(exemption) };
+  if (exemption !== undefined && !hasEnded(exemption, nowMs)) return { kind: "exempt", why: exemptionText(exemption) };
+  if (exemption !== undefined)
+    return { kind: "outside", why: `its exemption ended with ${exemption.until}`, restart: true };
   return { kind: "outside", ...whyOutside(pod, optedInMs, asked) };
 }
 

@@ -5,12 +5,12 @@ import { ADMIN_RESOURCE } from "#kube/admin-resources.ts";
 import { listFreezes } from "#kube/freezes.ts";
 import type { KubeObject } from "#kube/port.ts";
 import { observeNamespace } from "../controller/observed.ts";
-import { type Facts, isExcluded } from "./facts.ts";
+import { type Facts, type Injection, isExcluded } from "./facts.ts";
 import { period } from "./finding.ts";
-import { at, listAt, listOf, membersOf, numberAt, textAt } from "./members.ts";
+import { at, listAt, numberAt, textAt } from "./members.ts";
 import { createOwners, type Owners, restartLine } from "./owners.ts";
 import { type RevisionsReading, readRevisions } from "./revisions.ts";
-import { type Exemption, exemptionText, optedInAt, type Standing, standingOf } from "./standing.ts";
+import { type Exemption, exemptionText, hasEnded, optedInAt, type Standing, standingOf } from "./standing.ts";
 
 export interface PodStanding {
   readonly namespace: string;
@@ -58,13 +58,18 @@ export async function readStatus(facts: Facts, only: string): Promise<StatusRepo
     cluster.all(ADMIN_RESOURCE.egressTarget, scope),
     facts.injection(),
   ]);
-  const exemptions = readExemptions(injection.data).filter(({ namespace }) => only === "" || namespace === only);
+  const exemptions = readExemptions(injection).filter(({ namespace }) => only === "" || namespace === only);
   const living = pods.filter((pod) => isLiving(pod) && !isExcluded(pod.metadata.namespace ?? "", own));
   const standings = living.flatMap((pod) => {
     const namespace = byName.get(pod.metadata.namespace ?? "");
     if (namespace === undefined) return [];
     const optedInMs = optedInAt(namespace);
-    return [{ pod, standing: standingOf(pod, { namespace, optedInMs, options: injection.options, exemptions }) }];
+    return [
+      {
+        pod,
+        standing: standingOf(pod, { namespace, optedInMs, options: injection.options, exemptions, nowMs: wallMs() }),
+      },
+    ];
   });
   const injected = living.filter(({ metadata }) => metadata.annotations?.[ANNOTATION.injected] !== undefined);
   const revisions = await readRevisions(injected, {
@@ -93,7 +98,7 @@ export async function readStatus(facts: Facts, only: string): Promise<StatusRepo
   const frozen = await freezeNotes(facts, only);
   const notReady = readiness([...policies, ...targets]);
   const observed = [...byName.values()].flatMap((namespace) => observeNotes(namespace, wallMs()));
-  const expired = exemptions.filter(({ until }) => Date.parse(until) < wallMs());
+  const expired = exemptions.filter((exemption) => hasEnded(exemption, wallMs()));
   const findings = outside.length + withoutBundle.length + notReady.length + expired.length;
   return {
     inside: standings.filter(({ standing }) => standing.kind === "inside" || standing.kind === "stale").length,
@@ -205,7 +210,7 @@ function observeNotes(namespace: KubeObject, nowMs: number): Note[] {
 }
 
 function exemptionNote(exemption: Exemption, nowMs: number): Note {
-  const ended = Date.parse(exemption.until) < nowMs;
+  const ended = hasEnded(exemption, nowMs);
   return {
     of: exemption.namespace,
     says: `${exemptionText(exemption)}${ended ? "; ITS DATE HAS PASSED: take it out of the chart's values" : ""}`,
@@ -245,26 +250,17 @@ async function freezeNotes(
   }
 }
 
-/** The chart's values as the ConfigMap keeps them: with reason and date, in older releases without. */
-export function readExemptions(data: Readonly<Record<string, string>>): Exemption[] {
-  const listed = parsedList(data["exemptionList"] ?? "");
-  if (listed.length > 0)
-    return listed.map((entry) => ({
-      namespace: textAt(entry, "namespace"),
-      serviceAccount: textAt(entry, "serviceAccount"),
-      until: textAt(entry, "until"),
-      reason: textAt(entry, "reason"),
-    }));
+/** The chart's values as the options have them; in older releases only who is exempt is known. */
+export function readExemptions({ options, data }: Pick<Injection, "options" | "data">): Exemption[] {
+  const listed = listAt(options, "exemptions").map((entry) => ({
+    namespace: textAt(entry, "namespace"),
+    serviceAccount: textAt(entry, "serviceAccount"),
+    until: textAt(entry, "until"),
+    reason: textAt(entry, "reason"),
+  }));
+  if (listed.length > 0) return listed;
   return (data["exemptions"] ?? "").split("\n").flatMap((line) => {
     const [namespace = "", serviceAccount = ""] = line.split("/");
     return serviceAccount === "" ? [] : [{ namespace, serviceAccount, until: "", reason: "" }];
   });
-}
-
-function parsedList(text: string): readonly unknown[] {
-  try {
-    return listOf(JSON.parse(text)).map(membersOf);
-  } catch {
-    return [];
-  }
 }
