@@ -22,6 +22,8 @@ export interface Relation {
   readonly masked: ReadonlyMap<number, Form>;
   /** Names of the masked ones. */
   readonly names: ReadonlyMap<string, Form>;
+  /** Of those: whether a value that is written is accepted depends on other rows. */
+  readonly guarded: ReadonlySet<string>;
 }
 
 /** More than this is a rule that means half of a large database: refused, not cut short. */
@@ -74,6 +76,7 @@ class Found {
   readonly columns = new Map<number, Column>();
   readonly direct = new Map<number, Form>();
   readonly generated = new Set<number>();
+  readonly guarded = new Set<number>();
   isView = false;
 
   constructor(oid: number, schema: string, name: string) {
@@ -96,8 +99,18 @@ class Found {
       const name = this.columns.get(number)?.name ?? "";
       names.set(name, stricter(names.get(name), form));
     }
+    // What a view writes to is another table's.
+    const guarded = [...masked.keys()].filter((number) => this.isView || this.guarded.has(number));
     const { oid, schema, name, columns } = this;
-    return { oid, schema, name, columns, masked, names };
+    return {
+      oid,
+      schema,
+      name,
+      columns,
+      masked,
+      names,
+      guarded: new Set(guarded.map((number) => columns.get(number)?.name ?? "")),
+    };
   }
 }
 
@@ -116,6 +129,7 @@ function take(row: readonly (string | null)[], rules: readonly ColumnRule[], fou
   relation.columns.set(number, { name: column, type });
   if (why === "v") relation.isView = true;
   else if (why === "g") relation.generated.add(number);
+  else if (why === "u") relation.guarded.add(number);
   else if (why !== "-") {
     const rule = /^\d{1,6}$/.test(why) ? rules[Number(why)] : undefined;
     if (rule === undefined) return false;

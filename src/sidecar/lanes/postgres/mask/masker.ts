@@ -9,11 +9,12 @@ import { coverFindings } from "#mask/cover.ts";
 import type { Tokens } from "#mask/tokens.ts";
 import type { Field } from "../codec/backend.ts";
 import type { CopyMask, MaskedAct, ResultMask, RowMasker, SessionMasker } from "../masking.ts";
-import type { OutputColumn, Statement } from "../sql/reading.ts";
+import type { CopyFormat, OutputColumn, Statement } from "../sql/reading.ts";
 import { Catalogue, latin1, type Relation } from "./catalogue.ts";
-import { mayQuote, objectionTo, type Touched, touchedBy } from "./objections.ts";
+import { CsvCopyMask, type LineColumn, TextCopyMask } from "./copy-lines.ts";
+import { copyObjection, mayQuote, objectionTo, type Touched, touchedBy } from "./objections.ts";
 import { questionFor } from "./question.ts";
-import { BinaryCopyMask, type Change, RowMask, TextCopyMask } from "./rows.ts";
+import { BinaryCopyMask, type Change, RowMask } from "./rows.ts";
 import { type Form, type Rules, readRules, stricter } from "./rules.ts";
 import { coverValue, type Described, maskWhole } from "./values.ts";
 
@@ -81,6 +82,10 @@ class Masker implements SessionMasker {
   objection({ masks, statements }: MaskedAct): string | null {
     const rules = this.#read(masks);
     if (typeof rules === "string") return rules;
+    for (const statement of statements) {
+      const why = copyObjection(statement);
+      if (why !== null) return why;
+    }
     if (rules.columns.length === 0) return null;
     const learnt = this.#learnt.get(this.#key(rules));
     if (learnt === undefined) return UNKNOWN;
@@ -115,7 +120,17 @@ class Masker implements SessionMasker {
     if (fields === null) return "the columns of this copy cannot be attributed";
     const changes = fields.map(({ described, form }) => this.#change(described, form, rules));
     if (changes.every((change) => change === null)) return null;
-    return binary ? new BinaryCopyMask(changes) : new TextCopyMask(changes);
+    const format = formatOf(statement);
+    if (format === null || (format.kind === "binary") !== binary)
+      return "this copy is not in the format that was asked for";
+    if (format.kind === "binary") return new BinaryCopyMask(changes);
+    const lines = fields.map(
+      ({ described, form }, i): LineColumn => ({
+        name: form === null ? null : latin1(described.name),
+        change: changes[i] ?? null,
+      }),
+    );
+    return format.kind === "csv" ? new CsvCopyMask(lines, format) : new TextCopyMask(lines, format);
   }
 
   notice({ masks, statements }: MaskedAct, fields: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
@@ -255,6 +270,11 @@ class Shown {
   }
 }
 
+function formatOf(statement: Statement | null): CopyFormat | null {
+  for (const effect of statement?.effects ?? []) if (effect.kind === "copy-out") return effect.format;
+  return null;
+}
+
 function wholeTable(
   { columns, masked }: Relation,
   count: number,
@@ -263,7 +283,10 @@ function wholeTable(
   if (columns.size !== count) return null;
   return [...columns.entries()]
     .toSorted(([a], [b]) => a - b)
-    .map(([number, { name, type }]) => ({ described: { name, type, format }, form: masked.get(number) ?? null }));
+    .map(([number, { name, type }]) => ({
+      described: { name: fromUtf8(name), type, format },
+      form: masked.get(number) ?? null,
+    }));
 }
 
 function columnOf(

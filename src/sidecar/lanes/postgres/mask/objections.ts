@@ -10,8 +10,8 @@ import { type Catalogue, latin1, type Relation } from "./catalogue.ts";
 
 /** They hold sampled values of every column. */
 const STATISTICS = new Set(["pg_statistic", "pg_stats", "pg_statistic_ext_data", "pg_stats_ext", "pg_stats_ext_exprs"]);
-/** What they give back are the rows themselves; the others give back only what RETURNING says. */
-const KEEPING = new Set(["insert", "update", "merge", "create", "alter", "comment"]);
+/** What they read is kept: in a table, a view, a comment. */
+const KEEPING = new Set(["create", "alter", "comment"]);
 
 export interface Touched {
   readonly relations: readonly Relation[];
@@ -44,12 +44,37 @@ export function objectionTo(statement: Statement, catalogue: Catalogue): string 
   if (touched.hits(statement.expressionColumns)) return "an expression is computed from a masked column";
   if (statement.output.some((output) => showsByExpression(output, statement, touched)))
     return "an expression, a row or a set operation could show a masked column";
-  if (!touched.hits(statement.columns)) return null;
-  if (KEEPING.has(statement.kind)) return "a masked column could be copied to where it is not masked";
-  const copy = statement.effects.find((effect) => effect.kind === "copy-out");
-  if (copy?.kind === "copy-out" && copy.options !== undefined)
-    return `a masked column cannot be copied out with ${copy.options.join(", ")}`;
+  if (KEEPING.has(statement.kind) && touched.hits(statement.columns)) return COPIED;
+  if (statement.writtenColumns.length > 0 && touched.hits(statement.readColumns)) return COPIED;
+  return whyNotWritten(statement, catalogue);
+}
+
+const COPIED = "a masked column could be copied to where it is not masked";
+
+/**
+ * Values of the agent's own, written to a masked column: they reveal nothing, unless it can compare what they become (a token), or
+ * whether they are accepted (unique, exclusion, foreign key), with what it is not to know.
+ */
+function whyNotWritten({ tables, writtenColumns }: Statement, catalogue: Catalogue): string | null {
+  if (writtenColumns.length === 0) return null;
+  const all = writtenColumns.includes("*");
+  for (const { names, guarded } of catalogue.touched(tables.filter(({ access }) => access === "write"))) {
+    const written = all ? [...names.keys()] : writtenColumns.map(latin1).filter((name) => names.has(name));
+    for (const name of written) {
+      if (names.get(name) === "token")
+        return "a masked column is written: its token would tell which rows have the same value (redact it, to let it be written)";
+      if (guarded.has(name))
+        return "a masked column is written: whether it is accepted would tell which values other rows have";
+    }
+  }
   return null;
+}
+
+/** Null: rows can be masked as this statement copies them out, or it does not. */
+export function copyObjection({ effects }: Statement): string | null {
+  return effects.some((effect) => effect.kind === "copy-out" && effect.format === null)
+    ? "rows cannot be masked in the format of this copy"
+    : null;
 }
 
 function showsByExpression(

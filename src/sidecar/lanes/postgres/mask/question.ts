@@ -28,6 +28,7 @@ function literal(name: string | null): string | null {
  *   "0"…  the number of a rule: it is meant by it, or is the same column of a parent or child
  *   "g"   generated from columns of a table that has a confidential one
  *   "v"   of a view (or rule) that reads a confidential column, or whole rows of its table, at any depth
+ *   "u"   of a table with a confidential one: in a unique index, an exclusion or a foreign key, so that writing tells of other rows
  *   "-"   a column beside them
  */
 const QUESTION = `WITH RECURSIVE
@@ -77,6 +78,19 @@ readers AS (
     AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
     AND r.ev_class OPERATOR(pg_catalog.<>) d.refobjid
 ),
+guarded(oid, num) AS (
+  SELECT i.indrelid, k.num::pg_catalog.int4 FROM pg_catalog.pg_index i, pg_catalog.unnest(i.indkey::pg_catalog.int2[]) AS k(num)
+  WHERE (i.indisunique OR i.indisexclusion) AND i.indexprs IS NULL AND i.indpred IS NULL
+  UNION
+  SELECT i.indrelid, a.num FROM pg_catalog.pg_index i JOIN atts a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
+  WHERE (i.indisunique OR i.indisexclusion) AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
+  UNION
+  SELECT c.conrelid, k.num::pg_catalog.int4 FROM pg_catalog.pg_constraint c, pg_catalog.unnest(c.conkey) AS k(num)
+  WHERE c.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog."char"
+  UNION
+  SELECT c.confrelid, k.num::pg_catalog.int4 FROM pg_catalog.pg_constraint c, pg_catalog.unnest(c.confkey) AS k(num)
+  WHERE c.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog."char"
+),
 views(oid) AS (
   SELECT x.reader FROM readers x JOIN confidential c ON c.oid OPERATOR(pg_catalog.=) x.relid
   WHERE x.rows OR x.num OPERATOR(pg_catalog.=) c.num
@@ -88,6 +102,8 @@ told AS (
   SELECT c.why, c.oid, c.num FROM confidential c
   UNION
   SELECT 'v', v.oid, a.num FROM views v JOIN atts a ON a.attrelid OPERATOR(pg_catalog.=) v.oid
+  UNION
+  SELECT 'u', g.oid, g.num FROM guarded g WHERE g.oid IN (SELECT d.oid FROM confidential d)
   UNION
   SELECT '-', a.attrelid, a.num FROM atts a
   WHERE a.attrelid IN (SELECT c.oid FROM confidential c UNION SELECT v.oid FROM views v)

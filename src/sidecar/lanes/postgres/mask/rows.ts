@@ -2,7 +2,6 @@
  * Rows with some of their values masked.
  *
  *   DataRow: Int16 count, then each: Int32 length (-1: NULL), bytes
- *   COPY text: fields by tabs, backslash escapes, \N for NULL, a line feed at the end
  *   COPY binary: PGCOPY header in front of the first row; then as DataRow; Int16 -1 at the end
  *
  * Fails closed: a row that is not as announced is not passed on.
@@ -92,75 +91,4 @@ export class BinaryCopyMask implements CopyMask {
     if (bytes.length === at + 2 && bytes.readInt16BE(at) === -1) return body;
     return this.#rows.values(bytes, at);
   }
-}
-
-const TAB = 9;
-const LF = 10;
-const BACKSLASH = 92;
-
-export class TextCopyMask implements CopyMask {
-  masked = 0;
-  readonly #changes: readonly (Change | null)[];
-
-  constructor(changes: readonly (Change | null)[]) {
-    this.#changes = changes;
-  }
-
-  data(body: Uint8Array): Uint8Array | null {
-    const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
-    if (bytes.at(-1) !== LF) return null;
-    const fields = fieldsOf(bytes);
-    if (fields.length !== this.#changes.length) return null;
-    let changed = false;
-    const out = fields.map((field, i) => {
-      const change = this.#changes[i] ?? null;
-      if (change === null || isNull(field)) return field;
-      const value = unescaped(field);
-      const instead = change(value);
-      if (instead === value) return field;
-      this.masked++;
-      changed = true;
-      return instead === null ? NULL : escaped(instead);
-    });
-    if (!changed) return body;
-    return Buffer.concat([...out.flatMap((field, i) => (i === 0 ? [field] : [SEPARATOR, field])), END]);
-  }
-}
-
-const NULL = Buffer.from("\\N");
-const SEPARATOR = Buffer.from([TAB]);
-const END = Buffer.from([LF]);
-
-/** A tab inside a value is written as an escape, so each one separates. */
-function fieldsOf(bytes: Buffer): Buffer[] {
-  const fields: Buffer[] = [];
-  let from = 0;
-  for (;;) {
-    const tab = bytes.indexOf(TAB, from);
-    if (tab < 0) break;
-    fields.push(bytes.subarray(from, tab));
-    from = tab + 1;
-  }
-  fields.push(bytes.subarray(from, bytes.length - 1));
-  return fields;
-}
-
-function isNull(field: Buffer): boolean {
-  return field.length === 2 && field[0] === BACKSLASH && field[1] === 0x4e;
-}
-
-const ESCAPES: Readonly<Record<string, string>> = { b: "\b", f: "\f", n: "\n", r: "\r", t: "\t", v: "\v" };
-
-function unescaped(field: Buffer): Buffer {
-  if (!field.includes(BACKSLASH)) return field;
-  const text = field.toString("latin1").replaceAll(/\\(.)/gs, (_all, c: string) => ESCAPES[c] ?? c);
-  return Buffer.from(text, "latin1");
-}
-
-function escaped(value: Uint8Array): Buffer {
-  const text = Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("latin1");
-  const safe = text.replaceAll(/[\\\b\f\n\r\t\v]/g, (c) =>
-    c === "\\" ? "\\\\" : `\\${Object.entries(ESCAPES).find(([, plain]) => plain === c)?.[0] ?? ""}`,
-  );
-  return Buffer.from(safe, "latin1");
 }

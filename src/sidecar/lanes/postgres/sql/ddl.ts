@@ -3,6 +3,7 @@
  * names of types and roles are not judged here, because the whole statement is `admin`.
  */
 
+import { copyFormat } from "./copy-format.ts";
 import { target } from "./from.ts";
 import { noteFunction } from "./functions.ts";
 import type { OutputColumn, TableRef } from "./reading.ts";
@@ -106,23 +107,11 @@ const COPY_OPTIONS = new Set([
   "log_verbosity",
 ]);
 
-/** What makes rows look otherwise than text or binary do by default. */
-function unusual(value: unknown): { readonly options?: readonly string[] } {
-  const options = listOf(value).flatMap((item) => {
-    const option = nodeOf(item)?.fields ?? {};
-    const name = textOf(option["defname"]).toLowerCase();
-    const plain =
-      name === "encoding" || (name === "format" && /^(?:text|binary)$/.test(constantOf(option["arg"]) ?? ""));
-    return plain ? [] : [name];
-  });
-  return options.length === 0 ? {} : { options };
-}
-
 function copy(w: Walker, f: Fields, place: Place): void {
   const from = f["is_from"] === true;
   if (f["is_program"] === true || textOf(f["filename"]) !== "") w.found.act("admin");
   else if (from) w.found.effects.push({ kind: "copy-in" });
-  else w.found.effects.push({ kind: "copy-out", ...unusual(f["options"]) });
+  else w.found.effects.push({ kind: "copy-out", format: copyFormat(f["options"]) });
   if (from) w.found.act("write");
   for (const item of listOf(f["options"])) {
     const option = nodeOf(item)?.fields ?? {};
@@ -135,7 +124,9 @@ function copy(w: Walker, f: Fields, place: Place): void {
   target(w, f["relation"], from ? "write" : "read");
   const columns = namesOf(f["attlist"]);
   if (columns === null) return w.found.doubt("COPY has an unknown form");
-  for (const c of columns.length === 0 ? ["*"] : columns) w.found.column(c, false);
+  for (const c of columns.length === 0 ? ["*"] : columns)
+    if (from) w.found.target(c);
+    else w.found.column(c, false);
   w.visit(f["whereClause"], conditionOf(place));
   if (!from) w.found.output = copyOutput(f);
 }

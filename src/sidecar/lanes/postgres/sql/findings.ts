@@ -52,6 +52,10 @@ export class Findings {
   readonly functions = new Set<string>();
   readonly columns = new Set<string>();
   readonly conditions = new Set<string>();
+  readonly written = new Set<string>();
+  readonly #read = new Set<string>();
+  /** In the RETURNING of the statement itself. */
+  #returning = false;
   readonly computed = new Set<string>();
   /** Names by which relations are called: such a name alone is a whole row. */
   readonly relations = new Set<string>();
@@ -100,8 +104,27 @@ export class Findings {
   column(name: string, condition: boolean): void {
     if (this.columns.size >= MAX_NAMES) return this.doubt("too many columns");
     this.columns.add(name);
+    if (!this.#returning) this.#read.add(name);
     if (condition) this.conditions.add(name);
     for (const set of this.#collecting) set.add(name);
+  }
+
+  /** A column that is given a value; "*": all of a table. */
+  target(name: string): void {
+    if (this.columns.size >= MAX_NAMES) return this.doubt("too many columns");
+    this.columns.add(name);
+    this.written.add(name);
+    for (const set of this.#collecting) set.add(name);
+  }
+
+  /** What is mentioned while `walk` runs is given back, and nothing else is made of it. */
+  givenBack(walk: () => void): void {
+    this.#returning = true;
+    try {
+      walk();
+    } finally {
+      this.#returning = false;
+    }
   }
 
   /** The columns that are mentioned while `walk` runs. */
@@ -183,6 +206,8 @@ export class Findings {
       tables: [...this.#tables.values()],
       functions: [...this.functions],
       columns: [...this.columns],
+      writtenColumns: [...this.written],
+      readColumns: [...this.#behind(this.#read)],
       conditionColumns: [...this.#behind(this.conditions)],
       expressionColumns: [...this.#behind(this.computed)],
       output: this.output.map((c) => this.#finished(c)),

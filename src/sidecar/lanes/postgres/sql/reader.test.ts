@@ -112,13 +112,68 @@ describe("what an output and a COPY say beside it", () => {
     expect(columnsOf("UPDATE users SET a = 1 RETURNING id, upper(email)")).toEqual([undefined, ["email"]]);
   });
 
-  test("COPY says which options change how rows look", () => {
-    const optionsOf = (text: string): unknown => one(text).effects.map((e) => ("options" in e ? e.options : e.kind));
-    expect(optionsOf("COPY users TO STDOUT")).toEqual(["copy-out"]);
-    expect(optionsOf("COPY users TO STDOUT (FORMAT binary)")).toEqual(["copy-out"]);
-    expect(optionsOf("COPY users TO STDOUT (FORMAT csv, HEADER)")).toEqual([["format", "header"]]);
-    expect(optionsOf("COPY users TO STDOUT (DELIMITER ',')")).toEqual([["delimiter"]]);
+  test("COPY says how it writes rows down; null where it is not understood", () => {
+    const formatOf = (options: string): unknown =>
+      one(`COPY users TO STDOUT ${options}`).effects.map((e) => (e.kind === "copy-out" ? e.format : e.kind))[0];
+    const text = { kind: "text", delimiter: "\t", nullText: "\\N", header: false };
+    const csv = { kind: "csv", delimiter: ",", nullText: "", header: false, quote: '"', escape: '"' };
+    expect(formatOf("")).toEqual(text);
+    expect(formatOf("(FORMAT binary)")).toEqual({ kind: "binary" });
+    expect(formatOf("(DELIMITER '|', NULL '')")).toEqual({ ...text, delimiter: "|", nullText: "" });
+    expect(formatOf("(FORMAT csv)")).toEqual(csv);
+    for (const header of ["HEADER", "HEADER true", "HEADER on", "HEADER 1", "HEADER 'ON'"])
+      expect(formatOf(`(FORMAT csv, ${header})`), header).toEqual({ ...csv, header: true });
+    expect(formatOf("(FORMAT csv, HEADER off, FORCE_QUOTE *, ENCODING 'utf8')")).toEqual(csv);
+    expect(formatOf("WITH CSV HEADER DELIMITER ';' QUOTE '|' ESCAPE '!' NULL 'ñ'")).toEqual({
+      kind: "csv",
+      delimiter: ";",
+      nullText: "\u00c3\u00b1",
+      header: true,
+      quote: "|",
+      escape: "!",
+    });
+    for (const options of [
+      "(FORMAT csv, HEADER match)",
+      "(FORMAT csv, HEADER 2)",
+      "(FORMAT csv, DELIMITER ',,')",
+      "(FORMAT csv, QUOTE 'ñ')",
+      "(FORMAT csv, NULL 'a,b')",
+      "(FORMAT csv, FORMAT text)",
+      "(FORMAT nonsense)",
+      "(FORMAT csv, DEFAULT 'x')",
+      "(NULL 'ada@example.com')",
+      "(DELIMITER 'a')",
+      "(DELIMITER '\\')",
+      "(QUOTE '|')",
+    ])
+      expect(formatOf(options), options).toBeNull();
   });
+});
+
+test("what is given a value is told apart from what is read", () => {
+  const columns = (text: string): unknown => {
+    const { writtenColumns, readColumns } = one(text);
+    return [writtenColumns.toSorted(), readColumns.toSorted()];
+  };
+  expect(columns("INSERT INTO t(a, b) SELECT c, d FROM s")).toEqual([
+    ["a", "b"],
+    ["c", "d"],
+  ]);
+  expect(columns("INSERT INTO t VALUES (1)")).toEqual([["*"], []]);
+  expect(columns("INSERT INTO t DEFAULT VALUES")).toEqual([[], []]);
+  expect(columns("UPDATE t SET a = b WHERE c = 1 RETURNING d, e")).toEqual([["a"], ["b", "c"]]);
+  expect(columns("DELETE FROM t WHERE a = 1 RETURNING b")).toEqual([[], ["a"]]);
+  expect(columns("COPY t FROM STDIN")).toEqual([["*"], []]);
+  expect(columns("COPY t(a) FROM STDIN")).toEqual([["a"], []]);
+  expect(columns("WITH x AS (UPDATE t SET a = 1 RETURNING b AS c) INSERT INTO s(d) SELECT c FROM x")).toEqual([
+    ["a", "d"],
+    ["b", "c"],
+  ]);
+  expect(columns("MERGE INTO t USING s ON t.a = s.b WHEN NOT MATCHED THEN INSERT VALUES (s.c)")).toEqual([
+    ["*"],
+    ["a", "b", "c"],
+  ]);
+  expect(columns("PREPARE p AS UPDATE t SET a = $1 RETURNING a")).toEqual([["a"], []]);
 });
 
 test("what an output at any depth is computed from is told, a plain column is not", () => {

@@ -15,6 +15,8 @@ function namesIn(reading: SqlReading): number {
       s.columns.length +
       s.conditionColumns.length +
       s.expressionColumns.length +
+      s.writtenColumns.length +
+      s.readColumns.length +
       s.output.length +
       s.doubts.length;
   return names;

@@ -32,8 +32,21 @@ export type SessionEffect =
   | { readonly kind: "discard" }
   | { readonly kind: "listen" }
   | { readonly kind: "copy-in" }
-  /** `options`: those that change how rows are written down; absent: text or binary, as PostgreSQL writes them by default. */
-  | { readonly kind: "copy-out"; readonly options?: readonly string[] };
+  /** `format`: null: rows are written down in a way that nobody here knows. */
+  | { readonly kind: "copy-out"; readonly format: CopyFormat | null };
+
+/** How COPY writes rows down (manual: COPY, File Formats). One byte each for what separates and quotes; `nullText`: latin1 of its UTF-8. */
+export type CopyFormat =
+  | { readonly kind: "binary" }
+  | { readonly kind: "text"; readonly delimiter: string; readonly nullText: string; readonly header: boolean }
+  | {
+      readonly kind: "csv";
+      readonly delimiter: string;
+      readonly nullText: string;
+      readonly header: boolean;
+      readonly quote: string;
+      readonly escape: string;
+    };
 
 /** The reader's doubt about EXECUTE: the session, which has followed PREPARE, takes it away. FETCH is doubted by the session itself. */
 export const KNOWN_TO_THE_SESSION = "what a prepared statement does is known to the session only";
@@ -57,6 +70,10 @@ export interface Statement {
   readonly functions: readonly string[];
   /** Column names that the text mentions anywhere, lower case as PostgreSQL folds them; "*" for a star. */
   readonly columns: readonly string[];
+  /** Of those: what is given a value (INSERT, UPDATE, MERGE, COPY … FROM, at any depth); "*" where the text names none. */
+  readonly writtenColumns: readonly string[];
+  /** And what is read: mentioned anywhere else than as a target, or than in the RETURNING of the statement itself. */
+  readonly readColumns: readonly string[];
   /** Columns in WHERE, ORDER BY, GROUP BY, HAVING, JOIN conditions: a masked one among them is a guessing oracle. */
   readonly conditionColumns: readonly string[];
   /** Columns that an output at any depth (also of a subquery, of VALUES, of RETURNING) is computed from: not plain, so its origin is lost. */

@@ -47,7 +47,10 @@ describe("what a statement does to its session", () => {
     ["LISTEN a", [{ kind: "listen" }]],
     ["DISCARD ALL", [{ kind: "discard" }]],
     ["COPY t FROM STDIN", [{ kind: "copy-in" }]],
-    ["COPY (SELECT 1) TO STDOUT", [{ kind: "copy-out" }]],
+    [
+      "COPY (SELECT 1) TO STDOUT",
+      [{ kind: "copy-out", format: { kind: "text", delimiter: "\t", nullText: "\\N", header: false } }],
+    ],
     ["COPY t TO '/tmp/x'", []],
     ["EXPLAIN DECLARE c CURSOR FOR SELECT 1", []],
     ["SELECT 1", []],

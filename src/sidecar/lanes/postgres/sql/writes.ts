@@ -4,7 +4,7 @@
 import { target } from "./from.ts";
 import { outputOf, withClause } from "./select.ts";
 import { type Fields, isFields, listOf, nodeOf, textOf } from "./tree.ts";
-import { conditionOf, type Place, type Shapes, type Walker } from "./walker.ts";
+import { conditionOf, type Place, type Shapes, TOP, type Walker } from "./walker.ts";
 
 /** What a writing statement gives back, as output columns. */
 export function returningOf(f: Fields): readonly unknown[] {
@@ -26,16 +26,24 @@ function columnTargets(w: Walker, value: unknown, place: Place): void {
     for (const key in node.fields)
       if (!["name", "indirection", "val", "location"].includes(key))
         w.found.doubt(`ResTarget.${key} is not known to the reader`);
-    w.found.column(textOf(node.fields["name"]), false);
+    w.found.target(textOf(node.fields["name"]));
     for (const part of listOf(node.fields["indirection"])) if (nodeOf(part)?.type !== "String") w.visit(part, place);
     w.visit(node.fields["val"], place);
   }
 }
 
-function returning(w: Walker, f: Fields, place: Place): void {
+/** `outer`: where the statement itself stands. Within WITH, whatever it gives back may be used for anything. */
+function returning(w: Walker, f: Fields, place: Place, outer: Place): void {
   const clause = f["returningClause"];
   if (clause === undefined) return;
-  w.enter("ReturningClause", clause, place);
+  if (outer === TOP) w.found.givenBack(() => w.enter("ReturningClause", clause, place));
+  else w.enter("ReturningClause", clause, place);
+}
+
+/** Without a list of columns, a row has all of them. */
+function rowTargets(w: Walker, columns: unknown, place: Place): void {
+  if (listOf(columns).length === 0) w.found.target("*");
+  else columnTargets(w, columns, place);
 }
 
 /** A condition that mentions no column holds for all rows or for none: `WHERE true` is no WHERE. */
@@ -48,11 +56,12 @@ function insert(w: Walker, f: Fields, place: Place): void {
   w.found.act("write");
   const at: Place = { ...withClause(w, f["withClause"], place), access: "read" };
   target(w, f["relation"], "write");
-  columnTargets(w, f["cols"], at);
+  // DEFAULT VALUES has no row.
+  if (f["selectStmt"] !== undefined) rowTargets(w, f["cols"], at);
   w.visit(f["selectStmt"], at);
   const conflict = f["onConflictClause"];
   if (isFields(conflict)) w.enter("OnConflictClause", conflict, at);
-  returning(w, f, at);
+  returning(w, f, at, place);
 }
 
 function update(w: Walker, f: Fields, place: Place): void {
@@ -62,7 +71,7 @@ function update(w: Walker, f: Fields, place: Place): void {
   columnTargets(w, f["targetList"], at);
   w.visit(f["fromClause"], at);
   guard(w, f["whereClause"], at);
-  returning(w, f, at);
+  returning(w, f, at, place);
 }
 
 function remove(w: Walker, f: Fields, place: Place): void {
@@ -71,7 +80,7 @@ function remove(w: Walker, f: Fields, place: Place): void {
   target(w, f["relation"], "write");
   w.visit(f["usingClause"], at);
   guard(w, f["whereClause"], at);
-  returning(w, f, at);
+  returning(w, f, at, place);
 }
 
 function merge(w: Walker, f: Fields, place: Place): void {
@@ -81,7 +90,7 @@ function merge(w: Walker, f: Fields, place: Place): void {
   w.visit(f["sourceRelation"], at);
   guard(w, f["joinCondition"], at);
   w.visit(f["mergeWhenClauses"], at);
-  returning(w, f, at);
+  returning(w, f, at, place);
 }
 
 export const WRITES: Shapes = {
@@ -104,7 +113,10 @@ export const WRITES: Shapes = {
     walk: ["values"],
     conditions: ["condition"],
     skip: ["matchKind", "commandType", "override"],
-    run: (w, f, place) => columnTargets(w, f["targetList"], place),
+    run: (w, f, place) => {
+      if (f["commandType"] === "CMD_INSERT" && listOf(f["values"]).length > 0) rowTargets(w, f["targetList"], place);
+      else columnTargets(w, f["targetList"], place);
+    },
   },
   ReturningClause: { walk: ["exprs", "options"] },
   ReturningOption: {
