@@ -6,6 +6,7 @@
  * Errs towards failing: what cannot be tried is a failure, unless the kernel has no such thing at all (IPv6). Nothing here
  * waits for silence: where something must *not* arrive, a second packet sent later on the same way must be there first.
  */
+import { readFileSync } from "node:fs";
 import type { RulesetOptions } from "./model.ts";
 import { NoRoute, ProbeSockets } from "./probe-listeners.ts";
 import { EXEMPT, FINAL, REDIRECTED, type Trial } from "./probe-trials.ts";
@@ -35,9 +36,18 @@ export async function probe({ rules, ownUid, load }: ProbeOptions): Promise<read
   const seen: Property[] = [];
   for (const stage of stages) {
     load(stage.rules);
-    for (const trial of stage.trials) seen.push(await attempt(trial, rules.ipv6));
+    for (const trial of stage.trials) seen.push(await attempt(trial, rules.ipv6 && hasIpv6Address()));
   }
   return seen;
+}
+
+/**
+ * IPv6 may be there and switched off in this namespace (`disable_ipv6`, as Docker and some network plug-ins do it): then no interface
+ * has an address, not even `::1`, and there is nothing to try. The rules for it are loaded all the same. Any address, also of an interface
+ * that is down: all is tried. One line an address (net/ipv6/addrconf.c); read here, because Node lists running interfaces only.
+ */
+function hasIpv6Address(): boolean {
+  return readFileSync("/proc/net/if_inet6", "utf8") !== "";
 }
 
 async function attempt({ name, families, run }: Trial, ipv6: boolean): Promise<Property> {

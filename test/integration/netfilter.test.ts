@@ -82,6 +82,23 @@ describe("init", () => {
       ]);
     }));
 
+  test("where IPv6 is switched off in the pod, it is loaded for it and nothing of it is asked", (context) =>
+    inPod(context, ["nft"], (pod) => {
+      pod.inside(["sh", "-c", "for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 >$f; done"]);
+      const { code, said } = init(pod, {}, ONLY_NET_ADMIN);
+      expect([code, said.includes("FAILS")]).toEqual([0, false]);
+      expect(said).toContain("TCP is redirected, and its destination can be read (IPv4 captured, no IPv6 route)");
+      expect(pod.inside(["nft", "list", "ruleset"])).toContain("icmpv6 type");
+    }));
+
+  test("where only loopback's IPv6 is switched off, the pod must not run", (context) =>
+    inPod(context, ["nft"], (pod) => {
+      pod.inside(["sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/lo/disable_ipv6"]);
+      expect(pod.inside(["ip", "-6", "address"])).toContain("inet6");
+      const { code, said } = init(pod, {}, ONLY_NET_ADMIN);
+      expect([code, said]).toEqual([3, expect.stringContaining("FAILS: TCP is redirected")]);
+    }));
+
   test("without NET_ADMIN it says what its container needs, and ends with 1", (context) =>
     inPod(context, [], (pod) => {
       const { code, said } = init(pod, {}, ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--"]);
