@@ -1,0 +1,301 @@
+/** Doctor's and status' parts that a test API server cannot bring about: nodes, clocks, what a sidecar says, a pod that ends. */
+import { describe, expect, test } from "vitest";
+import { ADMIN_RESOURCE } from "#kube/admin-resources.ts";
+import { KubeError, type KubeObject } from "#kube/port.ts";
+import type { Raw, RawAnswer } from "#kube/raw.ts";
+import { fakeKube } from "../../test/support/kube.ts";
+import { checkClock, checkNodeClocks, checkVersion } from "./check-api.ts";
+import { checkCollector } from "./check-control.ts";
+import { createCluster, MissingRight } from "./cluster.ts";
+import { createFacts, type Facts } from "./facts.ts";
+import { period } from "./finding.ts";
+import { nodeKinds, proveNodes, verdict } from "./node-proof.ts";
+import { restartLine } from "./owners.ts";
+import { isTight, readRun, redteam, redteamPod } from "./redteam.ts";
+import { renderRedteam } from "./redteam-text.ts";
+import { readLabel, readSample } from "./sample.ts";
+import { optedInAt } from "./standing.ts";
+
+const NOW = Date.parse("2026-03-01T12:00:00Z");
+const answer = (text: string, more: Partial<RawAnswer> = {}): RawAnswer => ({
+  status: 200,
+  text,
+  dateMs: NOW,
+  ...more,
+});
+function world(raw: Raw = async () => answer("")): {
+  readonly kube: ReturnType<typeof fakeKube>;
+  readonly facts: Facts;
+} {
+  const kube = fakeKube();
+  return { kube, facts: createFacts(createCluster(kube, raw), "sidegate", () => NOW) };
+}
+
+describe("doctor and the API server", () => {
+  test.each([
+    ["28", "fail"],
+    ["29+", "warn"],
+    ["34", "ok"],
+    ["", "fail"],
+  ])("of version 1.%s is %s", async (minor, state) => {
+    const { kube, facts } = world();
+    kube.documents.set("/version", { major: "1", minor, gitVersion: `v1.${minor}` });
+    expect(await checkVersion(facts)).toMatchObject([{ state }]);
+  });
+
+  test.each([
+    [0, "ok"],
+    [-10_000, "warn"],
+    [120_000, "fail"],
+  ])("whose clock is %i ms away is %s", async (awayMs, state) => {
+    const { facts } = world(async () => answer("{}", { dateMs: NOW + awayMs }));
+    expect(await checkClock(facts)).toMatchObject([{ state }]);
+  });
+
+  test("compares a node's own time with when the API server saw it", async () => {
+    const { kube, facts } = world();
+    const lease = (name: string, renewTime: string): KubeObject =>
+      ({
+        metadata: { namespace: "kube-node-lease", name, managedFields: [{ time: "2026-03-01T11:59:55Z" }] },
+        spec: { renewTime },
+      }) as KubeObject;
+    kube.seed(ADMIN_RESOURCE.lease, [
+      lease("well", "2026-03-01T11:59:55.700000Z"),
+      lease("ahead", "2026-03-01T12:01:00.000000Z"),
+      lease("behind", "2026-03-01T11:59:50.000000Z"),
+    ]);
+    expect(await checkNodeClocks(facts)).toMatchObject([
+      { state: "fail", says: "node ahead is 64 s ahead of the API server" },
+      { state: "warn", says: "node behind is 5.0 s behind the API server" },
+    ]);
+  });
+});
+
+describe("the collector's room", () => {
+  const page = (used: number, left: string, full = 0): string =>
+    `# TYPE sidegate_collector_disk_used_bytes gauge\nsidegate_collector_disk_used_bytes ${used}\nsidegate_collector_disk_limit_bytes 100\nsidegate_collector_disk_left_seconds ${left}\nsidegate_collector_full ${full}\n`;
+  test.each([
+    [page(10, "+Inf"), "ok", /10 % of its .* without end/],
+    [page(10, "3600"), "warn", /room left for 1 h$/],
+    [page(85, "+Inf"), "warn", /85 %/],
+    [page(96, "+Inf"), "fail", /96 %/],
+    [page(100, "0", 1), "fail", /full: agents' operations are denied/],
+    ["", "warn", /does not say how full/],
+  ])("is read from its own figures: %#", async (text, state, says) => {
+    const { facts } = world(async () => answer(text));
+    expect(await checkCollector(facts)).toMatchObject([{ state, says: expect.stringMatching(says) as string }]);
+  });
+
+  test("is a failure where it does not answer, or may not be asked", async () => {
+    for (const status of [403, 503]) {
+      const { facts } = world(async () => answer("", { status }));
+      expect(await checkCollector(facts)).toMatchObject([{ state: "fail" }]);
+    }
+  });
+});
+
+describe("rights", () => {
+  test("that are missing are named by verb, resource and place", async () => {
+    const { kube } = world();
+    kube.list = () =>
+      Promise.reject(new KubeError(403, "Forbidden", 'pods is forbidden: User "x" cannot list resource "pods"'));
+    const cluster = createCluster(kube, async () => answer(""));
+    await expect(cluster.all(ADMIN_RESOURCE.pod, { namespace: "shop" })).rejects.toThrow(
+      new MissingRight("list", ADMIN_RESOURCE.pod, "shop"),
+    );
+    await expect(cluster.all(ADMIN_RESOURCE.agentPolicy)).rejects.toThrow(
+      "your account may not list agentpolicies.sidegate.dev in the whole cluster",
+    );
+  });
+
+  test("are not confused with what admission refuses", async () => {
+    const { kube } = world();
+    kube.remove = () =>
+      Promise.reject(new KubeError(403, "Forbidden", "ValidatingAdmissionPolicy 'x' denied request: no"));
+    const cluster = createCluster(kube, async () => answer(""));
+    await expect(cluster.remove(ADMIN_RESOURCE.pod, { namespace: "a", name: "b" })).rejects.toThrow(/denied request/);
+  });
+});
+
+const node = (name: string, kernelVersion: string, more: object = {}): KubeObject =>
+  ({
+    metadata: { name, labels: { "kubernetes.io/os": "linux", ...more } },
+    status: {
+      nodeInfo: { kernelVersion },
+      conditions: [{ type: "Ready", status: name.startsWith("off") ? "False" : "True" }],
+    },
+  }) as KubeObject;
+
+describe("doctor --nodes", () => {
+  test("tries one node of each kind, and says which kinds have none that is ready", () => {
+    const { kinds, unready } = nodeKinds([
+      node("a1", "6.1"),
+      node("a2", "6.1"),
+      node("b1", "5.10", { "eks.amazonaws.com/nodegroup": "gpu" }),
+      node("off1", "4.19"),
+      node("w", "10", { "kubernetes.io/os": "windows" }),
+    ]);
+    expect(kinds.map((kind) => [kind.node, kind.nodes])).toEqual([
+      ["a1", 2],
+      ["b1", 1],
+    ]);
+    expect(kinds[1]?.says).toMatch(/^pool gpu, 5\.10/);
+    expect(unready).toEqual(["4.19"]);
+  });
+
+  test.each([
+    ["succeeded", "sidegate-init: holds: a (x)\nsidegate-init: rules loaded by nft\n", "ok"],
+    ["failed", "sidegate-init: holds: a (x)\nsidegate-init: FAILS: udp is rejected (got nothing)\n", "fail"],
+    // It ended well, but proved nothing.
+    ["succeeded", "", "fail"],
+    ["late", "", "fail"],
+    ["stopped", "", "fail"],
+  ] as const)("a pod that %s with %j is %s", (kind, log, state) => {
+    expect(verdict("n", { kind, why: "" }, log)).toMatchObject({ state });
+  });
+
+  const OPTIONS =
+    "image: proxy:1\ncollector: {url: 'https://c.example', ca: x}\nbundle: {url: 'https://b.example', publicKey: x}\n";
+  test("removes its pod, whether it proved something, failed, or somebody pressed Ctrl-C", async () => {
+    for (const phase of ["Succeeded", "Failed", "Running"]) {
+      const { kube, facts } = world(async () => answer("sidegate-init: holds: a (x)\n"));
+      kube.seed(ADMIN_RESOURCE.configMap, [
+        {
+          metadata: { namespace: "sidegate", name: "sidegate-injection" },
+          data: { "options.yaml": OPTIONS },
+        } as KubeObject,
+      ]);
+      kube.seed(ADMIN_RESOURCE.node, [node("a1", "6.1")]);
+      const stop = new AbortController();
+      const create = kube.create.bind(kube);
+      kube.create = async (resource, object) => {
+        const made = await create(resource, object);
+        kube.seed(resource, [Object.assign(made, { status: { phase } })]);
+        if (phase === "Running") stop.abort();
+        return made;
+      };
+      const states: string[] = [];
+      for await (const { state } of proveNodes(facts, stop.signal)) states.push(state);
+      expect(states).toEqual([phase === "Succeeded" ? "ok" : "fail"]);
+      expect(kube.all(ADMIN_RESOURCE.pod)).toEqual([]);
+      expect(kube.calls.get("create pods")).toBe(1);
+    }
+  });
+});
+
+describe("redteam", () => {
+  const wish = {
+    namespace: "shop",
+    image: "agent:1",
+    uid: 1000,
+    script: "print('x')\n",
+    args: ["--only", "N5"],
+    limitMs: 60_000,
+  };
+  const log = (uid: number, rows: readonly (readonly [string, string])[]): string => {
+    const count = (outcome: string): number => rows.filter((row) => row[1] === outcome).length;
+    const attempts = rows.map(([id, outcome]) => ({ id, outcome, detail: `of ${id}`, ms: 1 }));
+    return `a warning\n${JSON.stringify({ v: 1, uid, seconds: 1, died: count("died"), escaped: count("ESCAPED"), skipped: count("skipped"), broken: count("broken"), attempts }).replace('{"v":1', '{"v": 1')}\n`;
+  };
+  const ended = { kind: "succeeded", why: "" } as const;
+
+  test("makes a pod as any author could: root first, then the other, nothing asked for", () => {
+    const pod = redteamPod(wish) as unknown as {
+      readonly spec: {
+        readonly initContainers: { securityContext: object; command: string[] }[];
+        readonly containers: { securityContext: object }[];
+      };
+    };
+    expect(pod.spec.initContainers[0]?.securityContext).toEqual({ runAsUser: 0 });
+    expect(pod.spec.containers[0]?.securityContext).toEqual({ runAsUser: 1000 });
+    expect(pod.spec.initContainers[0]?.command.slice(-3)).toEqual(["--json", "--only", "N5"]);
+    expect(Object.keys(pod.spec)).not.toContain("volumes");
+  });
+
+  test("is tight only when everything was tried and nothing escaped", () => {
+    const whole = readRun(
+      0,
+      log(0, [
+        ["N1", "died"],
+        ["N2", "skipped"],
+      ]),
+      ended,
+    );
+    const escaped = readRun(0, log(0, [["N1", "ESCAPED"]]), ended);
+    const broken = readRun(0, log(0, [["N1", "broken"]]), ended);
+    const nothing = readRun(0, "python3: not found\n", { kind: "failed", why: "as-root: StartError" });
+    const wrongUid = readRun(1000, log(0, [["N1", "died"]]), ended);
+    const cut = readRun(0, log(0, [["N1", "died"]]).replace('"died":1', '"died":7'), ended);
+    expect(nothing.why).toMatch(/StartError; python3: not found/);
+    const tight = (run: typeof whole): boolean => isTight({ kind: "ran", pod: "shop/p", runs: [run] });
+    expect([whole, escaped, broken, nothing, wrongUid, cut].map(tight)).toEqual([
+      true,
+      false,
+      false,
+      false,
+      false,
+      false,
+    ]);
+    expect(isTight({ kind: "ran", pod: "shop/p", runs: [] })).toBe(false);
+  });
+
+  test("shows a table with both users, and the details of whatever did not die", () => {
+    const runs = [
+      readRun(
+        0,
+        log(0, [
+          ["N1/udp", "died"],
+          ["N2", "ESCAPED"],
+        ]),
+        ended,
+      ),
+      readRun(1000, log(1000, [["N1/udp", "died"]]), ended),
+    ];
+    expect(renderRedteam({ kind: "ran", pod: "shop/p", runs })).toBe(
+      "attempt   uid 0     uid 1000\nN1/udp    died      died\nN2        ESCAPED   -\n\n  uid 0: N2: ESCAPED: of N2\n\nuid 0: 1 died, 1 ESCAPED, 0 skipped, 0 broken\nuid 1000: 1 died, 0 ESCAPED, 0 skipped, 0 broken\n",
+    );
+  });
+
+  test("refuses to believe in a pod that has no gateway, and removes it", async () => {
+    const { kube, facts } = world();
+    expect(await redteam(facts.cluster, wish, new AbortController().signal)).toMatchObject({
+      kind: "not run",
+      why: expect.stringMatching(/WITHOUT a gateway/) as string,
+    });
+    expect(kube.all(ADMIN_RESOURCE.pod)).toEqual([]);
+  });
+});
+
+describe("what is shown", () => {
+  test.each([
+    ["Deployment/agent", "kubectl -n shop rollout restart deployment/agent"],
+    ["StatefulSet/db", "kubectl -n shop rollout restart statefulset/db"],
+    ["DaemonSet/log", "kubectl -n shop rollout restart daemonset/log"],
+  ])("for %s is the line that makes its pods anew", (owner, line) => {
+    expect(restartLine("shop", owner)).toBe(line);
+  });
+
+  test("never restarts by itself what would not come back: a lone pod is kept in a file first", () => {
+    expect(restartLine("shop", "Pod/alone")).toMatch(/^kubectl -n shop get pod alone -o yaml > alone\.yaml/);
+  });
+
+  test.each([
+    [0, "0 s"],
+    [59_000, "59 s"],
+    [3_600_000, "1 h"],
+    [90_061_000, "1 d 1 h"],
+    [Number.POSITIVE_INFINITY, "for ever"],
+  ])("%d ms reads %s", (ms, text) => {
+    expect(period(ms)).toBe(text);
+  });
+
+  test("figures are read from a metrics page, by name, whatever comes after", () => {
+    const page = '# HELP a_info x\na_info{revision="abc",mode="enforce"} 1\na 2.5 1700000000\nab 3\n';
+    expect([readSample(page, "a"), readSample(page, "ab"), readSample(page, "b")]).toEqual([2.5, 3, null]);
+    expect([readLabel(page, "a_info", "mode"), readLabel(page, "a_info", "none")]).toEqual(["enforce", null]);
+  });
+
+  test("a namespace without a trace of its label has no time", () => {
+    expect(optedInAt({ metadata: { name: "a", managedFields: [] } })).toBeNaN();
+  });
+});
