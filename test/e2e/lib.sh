@@ -36,7 +36,9 @@ diagnose() {
 }
 
 helm() { "${enter[@]}" "$HELM" --kubeconfig "$PKI/admin.conf" "$@"; }
-# The command line as an administrator's, in the control image: reads the collector's own database.
+# The command line as an administrator types it, with the cluster's kubeconfig.
+cli() { "${enter[@]}" env KUBECONFIG="$PKI/admin.conf" "$repository/bin/sidegate" "$@"; }
+# The same in the collector's own container: reads its database.
 sidegate_cli() { kubectl -n sidegate exec sidegate-collector-0 -c collector -- /usr/local/bin/node --disable-warning=ExperimentalWarning /app/dist/sidegate.js "$@"; }
 audit() { sidegate_cli audit "$@" --db /data/audit.db; }
 verified() { audit verify && echo "exit 0"; }

@@ -1,0 +1,41 @@
+# The webhook's certificate, then its authority, are renewed while pods are made without a pause: no admission fails.
+made() { # makes and deletes pods until told to stop; prints what went wrong
+  local n=0
+  until [ -e "$work/stop-making" ]; do
+    n=$((n + 1))
+    kubectl -n shop create --dry-run=server -f - 2>&1 >/dev/null <<EOF || true
+apiVersion: v1
+kind: Pod
+metadata: {name: made-$n}
+spec: {containers: [{name: app, image: "sidegate.local/agent:1", command: [sleep, infinity]}]}
+EOF
+    echo $n >"$work/made"
+  done
+}
+certificate() { kubectl -n sidegate get secret sidegate-certificates -o "jsonpath={.data.$1\.crt}" | base64 -d | sha256sum; }
+authorities() { kubectl get mutatingwebhookconfiguration sidegate -o 'jsonpath={.webhooks[0].clientConfig.caBundle}' | base64 -d | grep -c BEGIN; }
+renewed() { [ "$(certificate "$1")" != "$2" ] && echo renewed; }
+# served DIGEST...: none of the webhook's replicas shows the certificate of old any more.
+served() {
+  local pod ip
+  for pod in $(kubectl -n sidegate get pods -l app.kubernetes.io/component=webhook -o 'jsonpath={.items[*].status.podIP}'); do
+    "${enter[@]}" openssl s_client -connect "$pod:8443" </dev/null 2>/dev/null | openssl x509 | cmp -s - "$1" && return 1
+  done
+  echo "all new"
+}
+made >"$work/made.txt" 2>&1 &
+maker=$!
+old=$(certificate tls)
+kubectl -n sidegate get secret sidegate-certificates -o 'jsonpath={.data.tls\.crt}' | base64 -d | openssl x509 >"$work/old.crt"
+kubectl -n sidegate annotate secret sidegate-certificates sidegate.dev/rotate=leaf >/dev/null
+within 60000 "the webhook's certificate is renewed" "renewed" renewed tls "$old"
+within 90000 "and every replica shows the new one" "all new" served "$work/old.crt"
+# The next authority is trusted for ten minutes before anything is signed by it.
+old=$(certificate ca)
+kubectl -n sidegate annotate secret sidegate-certificates sidegate.dev/rotate=ca >/dev/null
+within 60000 "a next authority is published beside the old one" "renewed" renewed ca "$old"
+within 30000 "both are trusted" "^2$" authorities
+within 30000 "pods were made all the while" "^[1-9][0-9]+$" cat "$work/made"
+touch "$work/stop-making"; wait $maker || true
+failed_admissions() { echo "$(cat "$work/made") made; failed: $(wc -l <"$work/made.txt")"; head -3 "$work/made.txt"; }
+check "no admission failed" "failed: 0$" failed_admissions
