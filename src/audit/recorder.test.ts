@@ -37,6 +37,35 @@ test("the same entry again is written the same, with a salt of its own; a change
   expect(ops.map((c) => c["dh"])).toEqual(details.map((d) => detailHash(d.salt, d.text)));
 });
 
+test("an entry like another, but for its detail, is written as if it stood alone, its secrets too", async () => {
+  const details = [
+    '"rest":{"n":1}',
+    '"rest":{"text":"password=hunter2-and-more"}',
+    "no member",
+    '"a":"line\nfeed"',
+    `"x":"${"y".repeat(140_000)}"`,
+  ];
+  const facts = ['"http":{"path":"/a"}', '"http":{"path":"/?token=abcdefghij"}', '"plain":"pwd"'];
+  const written = async (alike: boolean): Promise<unknown[]> => {
+    const { recorder, disk } = recorderOn(new MemoryDisk());
+    for (const fact of facts) {
+      const first = { ...op(), facts: fact, detail: "" };
+      recorder.op(first);
+      for (const detail of details)
+        recorder.op({ ...first, kept: undefined, detail, ...(alike ? { like: first } : {}) });
+      // What is not like it after all is not taken for it.
+      recorder.op({ ...first, kept: undefined, verdict: "deny", ...(alike ? { like: first } : {}) });
+    }
+    await committed(recorder);
+    const { commits } = readBatch(Buffer.from(disk.text()));
+    const texts = commits.flatMap((commit) => [...commit.details.values()]).map((d) => d.text);
+    return [...texts, ...cores(disk).map(({ verdict, decision, pre }) => JSON.stringify({ verdict, decision, pre }))];
+  };
+  const alone = await written(false);
+  expect(await written(true)).toEqual(alone);
+  expect(alone.join("\n")).not.toContain("hunter2");
+});
+
 test("how long it took is written to the microsecond", async () => {
   const { recorder, disk } = recorderOn(new MemoryDisk());
   const took = [0, 0.0004, 0.007, 0.04, 0.5, 1, 1.2345, 12_345.678, -1];

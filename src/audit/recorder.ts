@@ -25,7 +25,7 @@ import {
 } from "./line.ts";
 import { redact } from "./redact.ts";
 import type { Spool } from "./spool.ts";
-import { detailText, oneLine, Wording } from "./wording.ts";
+import { cleanFacts, detailText, likeDetailText, oneLine, Wording } from "./wording.ts";
 
 export interface RecorderOptions {
   readonly spool: Spool;
@@ -87,11 +87,34 @@ class Words {
   readonly of: OpEntry;
   readonly middle: string;
   readonly text: string;
+  /** Its facts as they may be written; undefined: not looked at yet. */
+  facts: string | null | undefined;
   constructor(of: OpEntry, middle: string, text: string) {
     this.of = of;
     this.middle = middle;
     this.text = text;
+    this.facts = undefined;
   }
+}
+
+/** Whoever said so may have changed a copy since. */
+function isLike(a: OpEntry, b: OpEntry): boolean {
+  return (
+    a.session === b.session &&
+    a.phase === b.phase &&
+    a.parent === b.parent &&
+    a.protocol === b.protocol &&
+    a.action === b.action &&
+    a.complete === b.complete &&
+    a.preamble === b.preamble &&
+    a.facts === b.facts &&
+    a.verdict === b.verdict &&
+    a.decision === b.decision &&
+    a.revision === b.revision &&
+    a.traceparent === b.traceparent &&
+    a.body === b.body &&
+    b.like === undefined
+  );
 }
 
 class SpoolRecorder implements Recorder {
@@ -225,13 +248,24 @@ class SpoolRecorder implements Recorder {
 
   /** An operation's texts: made once for an entry that comes again. */
   #words(entry: OpEntry): Words {
-    const { kept } = entry;
+    const { kept, like } = entry;
     if (kept instanceof Words && kept.of === entry) return kept;
+    if (like !== undefined && isLike(entry, like)) return this.#alike(entry, this.#words(like));
     const words = new Words(
       entry,
       opMiddle(entry, this.#wording.preamble(entry.preamble), this.#wording.decision(entry.decision)),
       detailText(entry.facts, entry.detail),
     );
+    entry.kept = words;
+    return words;
+  }
+
+  /** Of one that differs from another in its detail only. */
+  #alike(entry: OpEntry, other: Words): Words {
+    if (other.facts === undefined) other.facts = cleanFacts(entry.facts);
+    const { facts } = other;
+    const text = facts === null ? null : likeDetailText(facts, entry.detail);
+    const words = new Words(entry, other.middle, text ?? detailText(entry.facts, entry.detail));
     entry.kept = words;
     return words;
   }

@@ -58,6 +58,25 @@ export function detailText(facts: string, detail: string): string {
   return `{${oneLine(redact(joined, "name"), "text")}}`;
 }
 
+/**
+ * Facts that are the same for many details, looked through once. Null: they and a detail must be looked through together, because a secret
+ * could reach from one into the other.
+ */
+export function cleanFacts(facts: string): string | null {
+  if (!facts.endsWith("}")) return null;
+  const clean = redact(facts, "name");
+  return clean.endsWith("}") && !clean.includes("\n") ? clean : null;
+}
+
+/**
+ * `detailText` of facts that are clean already. Null: this detail takes the long way. Nothing that counts as a secret holds a quote, so
+ * none begins in front of `},"` and ends behind it.
+ */
+export function likeDetailText(clean: string, detail: string): string | null {
+  if (!detail.startsWith('"') || detail.includes("\n") || clean.length + detail.length >= MAX_DETAIL) return null;
+  return `{${clean},${redact(detail, "name")}}`;
+}
+
 /** A raw line feed would let a text forge lines: such a text is no JSON, so it is kept as a string. */
 export function oneLine(members: string, name: string): string {
   return members.includes("\n") ? `"${name}":${JSON.stringify(members)}` : members;

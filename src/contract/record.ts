@@ -16,8 +16,12 @@ export interface Workload {
   readonly pod: string;
   readonly uid: string;
   readonly serviceAccount: string;
+  /** Its workload, as far as that can be believed: `ReplicaSet/agent-6d5f`. */
   readonly owner: string;
+  /** Who made the pod, in the API server's words. */
   readonly creator: string;
+  /** Who stands behind it: a person whom a deployer named, else who made the workload. Absent: not known. */
+  readonly responsible?: string;
   readonly node: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly tier: "advisory" | "enforced" | "locked";
@@ -52,6 +56,8 @@ export interface OpEntry {
   readonly body: string | null; // SHA-256, hex
   /** The recorder's own: what it made of this entry. Whoever records the same again hands in the same object, and saves that. */
   kept?: object | undefined;
+  /** Another entry that differs from this one in its detail only: what the recorder made of it serves here, too. Itself like no other. */
+  readonly like?: OpEntry | undefined;
 }
 
 export interface EndEntry {

@@ -136,6 +136,29 @@ test("the same request again is not decided again, and is on record each time", 
   expect(inputs).toHaveLength(2);
 });
 
+test("what differs in its detail only is decided once, and each is on record with its own", () => {
+  const { judge, ops, inputs } = bench();
+  for (const detail of ['"n":1', '"n":2', '"n":2', '"n":3']) {
+    const verdict = judge.ask(operation({ detail }), waiter);
+    if (verdict.kind !== "permit") throw new Error(verdict.kind);
+    judge.finish(verdict, { status: "200", masked: 0, attempts: 1 });
+  }
+  expect(inputs).toHaveLength(1);
+  expect(ops.map((op) => op.detail)).toEqual(['"n":1', '"n":2', '"n":2', '"n":3']);
+  expect(new Set(ops.map((op) => op.like)).size).toBe(2);
+  for (const other of [
+    { facts: '"http":{"method":"PUT"}' },
+    { action: "write" },
+    { complete: false },
+    { body: "ab" },
+    { traceparent: "00-x" },
+  ] as const) {
+    const before = ops.length;
+    judge.ask(operation(other), waiter);
+    expect(ops[before]?.like, JSON.stringify(other)).toBe(undefined);
+  }
+});
+
 test("the same request again is decided again on another bundle", () => {
   const { judge, holder, loaded, inputs } = bench();
   const same = operation();

@@ -311,7 +311,10 @@ class Connection implements ConnectionJudge {
     const loaded = this.#options.holder.current;
     const before = this.#allowed;
     const known =
-      before !== null && before.operation === operation && before.loaded === loaded && before.scope === scope
+      before !== null &&
+      before.loaded === loaded &&
+      before.scope === scope &&
+      (before.operation === operation || asksTheSame(before.operation, operation))
         ? before
         : null;
     const facts = known === null ? factsOf(operation) : known.facts;
@@ -335,14 +338,19 @@ class Connection implements ConnectionJudge {
       if ("text" in found) return no(found);
       credential = found;
     }
-    const entry = known === null ? this.#entry(scope, operation, "allow", decision, loaded.revision) : known.entry;
+    const entry =
+      known === null
+        ? this.#entry(scope, operation, "allow", decision, loaded.revision)
+        : known.operation === operation
+          ? known.entry
+          : this.#entry(scope, operation, "allow", decision, loaded.revision, known.entry.like ?? known.entry);
     const seq = this.#recorder.op(entry);
     // It could not be taken after all: nothing leaves without its line.
     if (seq === 0) return no(ownDecision("audit_failed", DENIALS.audit_failed));
     this.#tell(scope, operation, facts, "allow", decision, seq, false, startedMs);
     if (scope === "connect") this.#connectedAs = credential?.name ?? null;
     // What depends on the time is asked each time.
-    else if (known === null && !loaded.profile.reads("time"))
+    else if (known?.operation !== operation && !loaded.profile.reads("time"))
       this.#allowed = { scope, operation, loaded, facts, decision, entry };
     return permit({ scope, seq, decision, startedMs, credential, strip: bringing?.kind === "strip" });
   }
@@ -501,6 +509,7 @@ class Connection implements ConnectionJudge {
     verdict: OpEntry["verdict"],
     decision: Decision,
     revision: string,
+    like?: OpEntry,
   ): OpEntry {
     return {
       session: this.session,
@@ -518,6 +527,7 @@ class Connection implements ConnectionJudge {
       traceparent: operation.traceparent,
       body: operation.body,
       kept: undefined,
+      like,
     };
   }
 
@@ -572,6 +582,21 @@ const UNREAD: Operation = {
   detail: "",
   body: null,
 };
+
+/** Whether a policy is asked the same by both, and their records differ in the detail only. */
+function asksTheSame(a: Operation, b: Operation): boolean {
+  return (
+    a.facts === b.facts &&
+    a.protocol === b.protocol &&
+    a.action === b.action &&
+    a.complete === b.complete &&
+    a.brought === undefined &&
+    b.brought === undefined &&
+    a.body === b.body &&
+    a.parent === b.parent &&
+    a.traceparent === b.traceparent
+  );
+}
 
 function factsOf(operation: Operation): string {
   const head = `"protocol":"${operation.protocol}","action":"${operation.action}","complete":${operation.complete}`;
