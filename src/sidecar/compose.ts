@@ -204,7 +204,8 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
     clock,
     after: (ms, fire) => wheel.after(ms, fire),
     onFault: (name, fault) => {
-      recorder.note("credential", `"name":${JSON.stringify(name)},"fault":"${fault.why}"`);
+      const why = JSON.stringify(fault.message);
+      recorder.note("credential", `"name":${JSON.stringify(name)},"fault":"${fault.why}","why":${why}`);
       log.warn("credential not to be had", { credential: name, fault });
     },
   });
@@ -374,13 +375,20 @@ function workloadOf(
     pod: config.pod,
     uid: config.podUid,
     serviceAccount: config.account,
-    owner: annotations[ANNOTATION.owner] ?? "",
+    owner: annotations[ANNOTATION.workload] ?? "",
     creator: annotations[ANNOTATION.creator] ?? "",
+    ...responsibleOf(annotations),
     node: config.node,
     labels,
     tier: config.tier,
     open: config.open,
   };
+}
+
+/** A person whom a deployer named, else who made the workload. */
+function responsibleOf(annotations: Readonly<Record<string, string>>): { readonly responsible?: string } {
+  const responsible = annotations[ANNOTATION.owner] ?? annotations[ANNOTATION.workloadCreator];
+  return responsible === undefined ? {} : { responsible };
 }
 
 function runOf({ run }: SidecarConfig): Run | null {

@@ -168,3 +168,67 @@ test("a channel tells of what has changed, and leaves others' messages alone", a
   say({ kind: "credential-changed", name: "billing" });
   expect(changed).toEqual(["billing"]);
 });
+
+/** A controller that holds a watch until it is told of a change; `status`: what it then answers. */
+async function watched(status: number): Promise<{
+  readonly source: CredentialSource;
+  readonly change: () => void;
+  readonly watches: () => number;
+}> {
+  const { cert, key, caPem } = certificateFor("localhost");
+  const held: (() => void)[] = [];
+  let count = 0;
+  const server = https.createServer({ cert, key }, (request, response) => {
+    if (request.method === "GET") return response.writeHead(200, { etag: '"1"' }).end(JSON.stringify(GOOD));
+    count++;
+    expect([request.headers["if-none-match"], request.headers["sidegate-binding"]]).toEqual(['"1"', "b1"]);
+    held.push(() => response.writeHead(status).end());
+    return response;
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const url = `https://localhost:${port}/credentials`;
+  const source = createHttpSource({ url, token: async () => "t", ca: caPem, after });
+  ends.push(async () => {
+    source.close();
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  const change = (): void => {
+    for (const answer of held.splice(0)) answer();
+  };
+  return { source, change, watches: () => count };
+}
+
+test.each([
+  ["another value", 200],
+  ["none any more", 404],
+  ["not for this pod any more", 403],
+])("what a controller handed out is watched: %s is told, for its target", async (_what, status) => {
+  const { source, change, watches } = await watched(status);
+  const heard = new Promise<readonly unknown[]>((resolve) => {
+    source.onChanged((...what) => resolve(what));
+  });
+  await source.fetch(wanted("db"), new AbortController().signal);
+  await expect.poll(watches, { timeout: 5_000 }).toBe(1);
+  change();
+  expect(await heard).toEqual(["db", "billing"]);
+});
+
+test("a controller's reason for refusing is passed on, cut and escaped; anything else of its answer is not", async () => {
+  const said = async (body: string): Promise<string> => {
+    const { cert, key, caPem } = certificateFor("localhost");
+    const server = https.createServer({ cert, key }, (_request, response) => response.writeHead(403).end(body));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    ends.push(async () => void server.close());
+    const { port } = server.address() as AddressInfo;
+    const source = createHttpSource({ url: `https://localhost:${port}/c`, token: async () => "t", ca: caPem, after });
+    return (await faultOf(source.fetch(wanted("db"), new AbortController().signal))).message;
+  };
+  expect(await said('{"why":"Secret shop/db does not exist"}')).toBe("Secret shop/db does not exist");
+  expect(await said(JSON.stringify({ why: `\u001b[31m${"x".repeat(1_000)}` }))).toMatch(
+    /^\\x1b\[31mx{300,}.*\(\+\d+\)$/,
+  );
+  for (const body of [VALUE, `{"why":{"secret":"${VALUE}"}}`, `{"message":"${VALUE}"}`, "null"])
+    expect(await said(body)).toBe("the credential db is not handed out here");
+});

@@ -123,7 +123,7 @@ function peek(pid: number): string {
   const script =
     'const fs=require("fs");for(const n of ["environ","mem","maps"])try{fs.readSync(fs.openSync(`/proc/${process.argv[1]}/${n}`,"r"),Buffer.alloc(8));console.log(n,"open")}catch(e){console.log(n,e.code)}';
   const bare = process.getuid?.() === 0 ? ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--", NODE] : [NODE];
-  const [command = "", ...args] = [...bare, "-e", script, String(pid)];
+  const [command, ...args] = [...bare, "-e", script, String(pid)];
   return spawnSync(command, args, { encoding: "utf8" }).stdout.trim();
 }
 
