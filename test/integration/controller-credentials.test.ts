@@ -259,7 +259,7 @@ describe("a credential of the cluster", () => {
   });
 });
 
-describe("nobody else is given it", () => {
+describe("C2: nobody else is given it", () => {
   test("a pod of another set, a pod of another namespace, a sidecar that was pointed elsewhere", async () => {
     const pod = await makePod("rightful", "agent");
     const wanted = await wantedBy(pod);
@@ -292,7 +292,7 @@ describe("nobody else is given it", () => {
   });
 });
 
-describe("who applies a target", () => {
+describe("C1: who applies a target", () => {
   const SOMEBODY = { user: "mallory" };
   const TARGETS = "/apis/sidegate.dev/v1alpha1/namespaces/team/egresstargets";
   beforeAll(() => {

@@ -247,7 +247,7 @@ describe("a credential is handed out", () => {
   });
 });
 
-describe("a pod is given nothing", () => {
+describe("C2: a pod is given nothing", () => {
   test("that no policy in force for it puts in, whatever another pod's policies do", async () => {
     const w = await world();
     w.pod("other", "shop", ["billing"]);
@@ -313,7 +313,7 @@ describe("a pod is given nothing", () => {
   });
 });
 
-describe("the confused deputy: whoever writes a target cannot point somebody else's Secret at a host of their own", () => {
+describe("C1, the confused deputy: whoever writes a target cannot point somebody else's Secret at a host of their own", () => {
   test("a sidecar whose bundle has another target of that name is not given this one's", async () => {
     const w = await world();
     const theirs = bindingOf({ namespace: "shop", name: "db", spec: { ...SPEC, hosts: ["attacker.example"] } });
