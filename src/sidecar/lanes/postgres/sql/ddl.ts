@@ -109,8 +109,11 @@ const COPY_OPTIONS = new Set([
 
 function copy(w: Walker, f: Fields, place: Place): void {
   const from = f["is_from"] === true;
-  if (f["is_program"] === true || textOf(f["filename"]) !== "") w.found.act("admin");
-  else if (from) w.found.effects.push({ kind: "copy-in" });
+  if (f["is_program"] === true || textOf(f["filename"]) !== "") {
+    // With a superuser's rights this is the server's own user: `… TO 'pg_hba.conf'` lends the injected identity to everybody.
+    w.found.act("admin");
+    w.found.doubt("what a program or a file of the server does is not read");
+  } else if (from) w.found.effects.push({ kind: "copy-in" });
   else w.found.effects.push({ kind: "copy-out", format: copyFormat(f["options"]) });
   if (from) w.found.act("write");
   for (const item of listOf(f["options"])) {
