@@ -137,7 +137,7 @@ export async function checkDataplane(facts: Facts): Promise<Finding[]> {
     ),
   ].filter((one) => one !== "");
   const says = [
-    `${options.dataplane}; ${nodes.length} nodes${runtimes.length > 0 ? ` (${runtimes.join(", ")})` : ""}`,
+    `${options.dataplane}; ${nodes.length === 1 ? "1 node" : `${nodes.length} nodes`}${runtimes.length > 0 ? ` (${runtimes.join(", ")})` : ""}`,
     ...rest,
   ].join("; ");
   return [ok("dataplane", `${says}; doctor --nodes proves it on each kind of node`)];

@@ -5,7 +5,8 @@
  * Fails where the proof did not come: a node that could not be tried is not a node that holds.
  */
 import { randomInt } from "node:crypto";
-import { PROXY_UID } from "#contract/names.ts";
+import { CONTAINER, PROXY_UID } from "#contract/names.ts";
+import { PROXY_COMMAND } from "#contract/proxy-environment.ts";
 import { initContainer } from "#injection/gateway-containers.ts";
 import type { InjectionOptions } from "#injection/options.ts";
 import { ADMIN_RESOURCE } from "#kube/admin-resources.ts";
@@ -15,8 +16,10 @@ import type { Facts } from "./facts.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 import { listAt, textAt } from "./members.ts";
 import { type EndedPod, podEnded, podLog } from "./short-pod.ts";
+import { VSOCK_TRIAL, vsockFinding } from "./vsock-trial.ts";
 
 const PROOF = "node proof";
+const TRIAL = "vsock";
 export const PROOF_LABEL = { "app.kubernetes.io/name": "sidegate", "app.kubernetes.io/component": "doctor" } as const;
 const LIMIT_S = 60;
 /** Pulling the image comes on top. */
@@ -93,9 +96,11 @@ export async function* proveNodes(facts: Facts, signal: AbortSignal): AsyncGener
     );
   const tried = kinds.slice(0, MAX_KINDS);
   for (let from = 0; from < tried.length && !signal.aborted; from += PARALLEL)
-    yield* await Promise.all(
-      tried.slice(from, from + PARALLEL).map((kind) => prove({ cluster, namespace, options, signal }, kind)),
-    );
+    yield* (
+      await Promise.all(
+        tried.slice(from, from + PARALLEL).map((kind) => prove({ cluster, namespace, options, signal }, kind)),
+      )
+    ).flat();
 }
 
 interface Proving {
@@ -105,7 +110,7 @@ interface Proving {
   readonly signal: AbortSignal;
 }
 
-async function prove({ cluster, namespace, options, signal }: Proving, kind: NodeKind): Promise<Finding> {
+async function prove({ cluster, namespace, options, signal }: Proving, kind: NodeKind): Promise<readonly Finding[]> {
   const where = `${kind.node}${kind.nodes > 1 ? ` (one of ${kind.nodes})` : ""}: ${kind.says}`;
   const pod = proofPod(options, kind.node, namespace);
   const name = { namespace, name: pod.metadata.name };
@@ -116,14 +121,14 @@ async function prove({ cluster, namespace, options, signal }: Proving, kind: Nod
     const fix = message.includes("PodSecurity")
       ? `kubectl label namespace ${namespace} pod-security.kubernetes.io/enforce=privileged --overwrite, for the time of this`
       : "the message says what is missing";
-    return fail(PROOF, `${where}: ${message}`, fix);
+    return [fail(PROOF, `${where}: ${message}`, fix)];
   }
   try {
     const ended = await podEnded(cluster, name, { limitMs: WAIT_MS, signal });
-    const log = await podLog(cluster, name, "sidegate-init").catch(() => "");
-    return verdict(where, ended, log);
+    const read = (container: string): Promise<string> => podLog(cluster, name, container).catch(() => "");
+    return [verdict(where, ended, await read(CONTAINER.init)), vsockFinding(where, await read(TRIAL))];
   } catch (fault) {
-    return fail(PROOF, `${where}: ${fault instanceof Error ? fault.message : String(fault)}`, "run it again");
+    return [fail(PROOF, `${where}: ${fault instanceof Error ? fault.message : String(fault)}`, "run it again")];
   } finally {
     await cluster.remove(ADMIN_RESOURCE.pod, name).catch((fault: unknown) => {
       if (!(fault instanceof KubeError && fault.status === 404)) throw fault;
@@ -160,7 +165,7 @@ function proofPod(options: InjectionOptions, node: string, namespace: string): K
   const pod = {
     metadata: { namespace, name: `sidegate-doctor-${randomInt(2 ** 40).toString(36)}`, labels: PROOF_LABEL },
     spec: {
-      containers: [container],
+      containers: [container, trialContainer(options)],
       nodeName: node,
       tolerations: [{ operator: "Exists" }],
       restartPolicy: "Never",
@@ -173,6 +178,24 @@ function proofPod(options: InjectionOptions, node: string, namespace: string): K
     },
   };
   return pod;
+}
+
+/** As an agent's container is, with the proxy image: the one that is there for certain. */
+function trialContainer({ image, imagePullPolicy }: InjectionOptions): object {
+  return {
+    name: TRIAL,
+    image,
+    imagePullPolicy,
+    command: [PROXY_COMMAND.init[0], "--disable-warning=ExperimentalWarning", "-e", VSOCK_TRIAL],
+    resources: { requests: { cpu: "20m", memory: "48Mi" }, limits: { memory: "128Mi" } },
+    securityContext: {
+      runAsUser: 65_532,
+      runAsNonRoot: true,
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ["ALL"] },
+    },
+  };
 }
 
 /** Of an earlier try that was killed. */

@@ -1,4 +1,5 @@
 /** Doctor's and status' parts that a test API server cannot bring about: nodes, clocks, what a sidecar says, a pod that ends. */
+import { execFileSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
 import { ADMIN_RESOURCE } from "#kube/admin-resources.ts";
 import { KubeError, type KubeObject } from "#kube/port.ts";
@@ -15,6 +16,7 @@ import { isTight, readRun, redteam, redteamPod } from "./redteam.ts";
 import { renderRedteam } from "./redteam-text.ts";
 import { readLabel, readSample } from "./sample.ts";
 import { optedInAt } from "./standing.ts";
+import { VSOCK_TRIAL, vsockFinding } from "./vsock-trial.ts";
 
 const NOW = Date.parse("2026-03-01T12:00:00Z");
 const answer = (text: string, more: Partial<RawAnswer> = {}): RawAnswer => ({
@@ -154,11 +156,26 @@ describe("doctor --nodes", () => {
     expect(verdict("n", { kind, why: "" }, log)).toMatchObject({ state });
   });
 
+  test.each([
+    ["vsock: refused 1\n", "ok"],
+    ["a warning\nvsock: made 19\n", "warn"],
+    ["vsock: made 104\n", "fail"],
+    ["vsock: made 0\n", "fail"],
+    ["", "fail"],
+  ] as const)("a container that says %j of VSOCK is %s", (log, state) => {
+    expect(vsockFinding("n", log)).toMatchObject({ state });
+  });
+
+  test("the trial of VSOCK runs as it is, on any machine", () => {
+    const flags = ["--disable-warning=ExperimentalWarning", "-e", VSOCK_TRIAL];
+    expect(execFileSync(process.execPath, flags, { encoding: "utf8" })).toMatch(/^vsock: (refused|made) \d+\n$/);
+  });
+
   const OPTIONS =
     "image: proxy:1\ncollector: {url: 'https://c.example', ca: x}\nbundle: {url: 'https://b.example', publicKey: x}\n";
   test("removes its pod, whether it proved something, failed, or somebody pressed Ctrl-C", async () => {
     for (const phase of ["Succeeded", "Failed", "Running"]) {
-      const { kube, facts } = world(async () => answer("sidegate-init: holds: a (x)\n"));
+      const { kube, facts } = world(async () => answer("sidegate-init: holds: a (x)\nvsock: refused 1\n"));
       kube.seed(ADMIN_RESOURCE.configMap, [
         {
           metadata: { namespace: "sidegate", name: "sidegate-injection" },
@@ -176,7 +193,7 @@ describe("doctor --nodes", () => {
       };
       const states: string[] = [];
       for await (const { state } of proveNodes(facts, stop.signal)) states.push(state);
-      expect(states).toEqual([phase === "Succeeded" ? "ok" : "fail"]);
+      expect(states).toEqual([phase === "Succeeded" ? "ok" : "fail", "ok"]);
       expect(kube.all(ADMIN_RESOURCE.pod)).toEqual([]);
       expect(kube.calls.get("create pods")).toBe(1);
     }
@@ -200,7 +217,7 @@ describe("redteam", () => {
   const ended = { kind: "succeeded", why: "" } as const;
 
   test("makes a pod as any author could: root first, then the other, nothing asked for", () => {
-    const pod = redteamPod(wish) as unknown as {
+    const pod = redteamPod(wish, false) as unknown as {
       readonly spec: {
         readonly initContainers: { securityContext: object; command: string[] }[];
         readonly containers: { securityContext: object }[];
@@ -256,8 +273,17 @@ describe("redteam", () => {
     );
   });
 
+  test("makes nothing in a namespace that has not opted in", async () => {
+    const { kube, facts } = world();
+    kube.seed(ADMIN_RESOURCE.namespace, [{ metadata: { name: "shop" } }]);
+    const why = expect.stringMatching(/has not opted in: kubectl label namespace shop/) as string;
+    expect(await redteam(facts.cluster, wish, new AbortController().signal)).toEqual({ kind: "not run", why });
+    expect(kube.calls.get("create pods")).toBeUndefined();
+  });
+
   test("refuses to believe in a pod that has no gateway, and removes it", async () => {
     const { kube, facts } = world();
+    kube.seed(ADMIN_RESOURCE.namespace, [{ metadata: { name: "shop", labels: { "sidegate.dev/inject": "all" } } }]);
     expect(await redteam(facts.cluster, wish, new AbortController().signal)).toMatchObject({
       kind: "not run",
       why: expect.stringMatching(/WITHOUT a gateway/) as string,

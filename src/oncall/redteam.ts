@@ -56,7 +56,15 @@ const START =
   "except SystemExit as e:\n  sys.exit(e.code if e.code == 64 else 0)\n";
 
 export async function redteam(cluster: Cluster, wish: RedteamWish, signal: AbortSignal): Promise<Redteam> {
-  const pod = redteamPod(wish);
+  const namespace = await cluster.get(ADMIN_RESOURCE.namespace, wish.namespace);
+  const opted = namespace?.metadata.labels?.[LABEL.inject];
+  if (namespace === null) return { kind: "not run", why: `there is no namespace ${JSON.stringify(wish.namespace)}` };
+  if (opted !== "all" && opted !== "opt-in")
+    return {
+      kind: "not run",
+      why: `namespace ${wish.namespace} has not opted in: kubectl label namespace ${wish.namespace} ${LABEL.inject}=all`,
+    };
+  const pod = redteamPod(wish, opted === "opt-in");
   const name = { namespace: wish.namespace, name: pod.metadata.name };
   let made: KubeObject;
   try {
@@ -88,7 +96,9 @@ export async function redteam(cluster: Cluster, wish: RedteamWish, signal: Abort
   }
 }
 
-export function redteamPod({ namespace, image, uid, script, args, limitMs }: RedteamWish): KubeObject {
+/** `asks`: where the namespace leaves it to the pods. */
+export function redteamPod(wish: RedteamWish, asks: boolean): KubeObject {
+  const { namespace, image, uid, script, args, limitMs } = wish;
   const packed = deflateSync(script, { level: 9 }).toString("base64");
   const container = (name: string, runAsUser: number): object => ({
     name,
@@ -102,7 +112,7 @@ export function redteamPod({ namespace, image, uid, script, args, limitMs }: Red
     metadata: {
       namespace,
       name: `sidegate-redteam-${randomInt(2 ** 40).toString(36)}`,
-      labels: { app: "sidegate-redteam", [LABEL.inject]: "true" },
+      labels: { app: "sidegate-redteam", ...(asks && { [LABEL.inject]: "true" }) },
     },
     spec: {
       restartPolicy: "Never",
