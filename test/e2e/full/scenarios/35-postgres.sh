@@ -88,8 +88,8 @@ nowhere "what the API server shows of our resources" kubectl get egresstargets,a
 sidecar_pid=$("${enter[@]}" pgrep -f 'node .*/app/sidecar.js' | while read -r pid; do "${enter[@]}" grep -qa "$orders_uid" "/proc/$pid/environ" && echo "$pid"; done | head -1)
 nowhere "the sidecar's environment and arguments" "${enter[@]}" sh -c "cat /proc/$sidecar_pid/environ /proc/$sidecar_pid/cmdline"
 # The agent's container has processes of its own only; and the sidecar's memory is closed to its own uid too.
-check "the agent sees no process of the gateway's" "^0$" agent orders sh -c 'cat /proc/[0-9]*/cmdline | tr "\0" " " | grep -c sidecar.js || true'
-sidecar_uid=$("${enter[@]}" stat -c %u "/proc/$sidecar_pid")
+check "the agent sees no process of the gateway's" "^0$" agent orders sh -c 'cat /proc/[0-9]*/cmdline | tr "\0" " " | grep -c "sidecar[.]js" || true'
+sidecar_uid=$("${enter[@]}" stat -c %u "/proc/$sidecar_pid/environ")
 check "not dumpable: what is of the sidecar in /proc is root's" "^0$" echo "$sidecar_uid"
 as_sidecar() { "${enter[@]}" nsenter -t "$sidecar_pid" -p -m -- setpriv --reuid "$("${enter[@]}" sed -n 's/^Uid:\t\([0-9]*\).*/\1/p' "/proc/$sidecar_pid/status")" --clear-groups --no-new-privs sh -c 'head -c1 /proc/1/mem; cat /proc/1/environ'; }
 check "its memory and environment cannot be read by its own uid" "Permission denied" as_sidecar
