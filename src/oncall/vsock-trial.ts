@@ -31,7 +31,7 @@ export function vsockFinding(where: string, log: string): Finding {
   const [, how, text] = /^vsock: (refused|made) (\d+)$/m.exec(log) ?? [];
   const says = `${where}: containers may make VSOCK sockets, past every rule`;
   const fix =
-    "take a runtime whose default seccomp profile refuses AF_VSOCK (containerd 1.7, Docker 23, CRI-O 1.26 or later), or keep the kernel module vsock from loading on these nodes";
+    "take a runtime whose default seccomp profile refuses AF_VSOCK (containerd from 1.7, Docker from 23.0, CRI-O only with a profile of 2026), or keep the kernel module vsock from loading on these nodes";
   if (how === undefined)
     return fail("node vsock", `${where}: not tried: ${log.trim().split("\n").at(-1) ?? ""}`, "run it again");
   if (how === "refused") return ok("node vsock", `${where}: the runtime refuses VSOCK sockets`);
