@@ -20,6 +20,7 @@ import { mutate } from "#webhook/mutate.ts";
 import { createPolicyCheck } from "#webhook/policies.ts";
 import { serveWebhook } from "#webhook/server.ts";
 import { validate } from "#webhook/validate.ts";
+import { stampWorkload } from "#webhook/workload.ts";
 
 /** The kubelet takes up to a minute to bring a changed Secret; a look every ten seconds adds little to it. */
 const POLL_MS = 10_000;
@@ -86,11 +87,20 @@ try {
   const server = await serveWebhook(
     {
       certificate: side.certificate(),
-      mutate: (request) =>
-        mutate(request, {
+      async mutate(request) {
+        const outcome = mutate(request, {
           injection: () => side.options(request.namespace ?? ""),
           drawUid: () => randomInt(PROXY_UID.first, PROXY_UID.last + 1),
           nowMs: () => systemClock.wallMs(),
+          behind: await side.behind(request),
+        });
+        side.ownerEvents(request, outcome);
+        return outcome;
+      },
+      workloads: (request) =>
+        stampWorkload(request, {
+          deployers: side.options(request.namespace ?? "").deployers,
+          mayName: side.optedIn(request.namespace ?? ""),
         }),
       validate: (request) => validate(request, side.options(request.namespace ?? ""), systemClock.wallMs()),
       policies: createPolicyCheck({

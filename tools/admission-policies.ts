@@ -9,6 +9,7 @@ import { freezePolicy } from "./admission/freeze.ts";
 import { gatewayPolicy, resolversPolicy, runtimePolicy } from "./admission/gateway.ts";
 import { entryPolicy, lockedEntryPolicy, namespacePolicy, tokenPolicy, updatePolicy } from "./admission/others.ts";
 import { manifest, type Policy } from "./admission/policy.ts";
+import { labelledWorkloadPolicy, workloadPolicy } from "./admission/workloads.ts";
 
 export const ADMISSION_POLICIES_FILE = "charts/gateway/files/admission-policies.yaml";
 
@@ -28,6 +29,8 @@ export const ADMISSION_POLICIES: readonly Policy[] = [
   tokenPolicy(),
   namespacePolicy(),
   freezePolicy(),
+  workloadPolicy(),
+  labelledWorkloadPolicy(),
 ];
 
 export function admissionPoliciesText(): string {

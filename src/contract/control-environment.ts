@@ -67,7 +67,12 @@ export const CONTROL_OBJECT = {
 } as const;
 
 /** What the API server posts reviews to, on the webhook's Service. `policies`: our own resources, CREATE and UPDATE; takes a second or two. */
-export const REVIEW_PATH = { mutate: "/mutate", validate: "/validate", policies: "/policies" } as const;
+export const REVIEW_PATH = {
+  mutate: "/mutate",
+  validate: "/validate",
+  policies: "/policies",
+  workloads: "/workloads",
+} as const;
 
 /** What a pod asks for: always the same path; who asks decides what comes. */
 export const BUNDLE_PATH = "/bundles/pod.tar.gz";

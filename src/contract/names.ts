@@ -22,8 +22,15 @@ export const ANNOTATION = {
   injected: `${API_GROUP}/injected`,
   proxyUid: `${API_GROUP}/proxy-uid`,
   inboundPorts: `${API_GROUP}/inbound-ports`,
+  /** A person, named by a deployer (values `identity.deployers`) on a workload or a pod; nobody else may. */
   owner: `${API_GROUP}/owner`,
+  /** Who made it, in the API server's words: on pods, and on workloads. */
   creator: `${API_GROUP}/creator`,
+  /** On workloads: who last wrote the pod's template. On pods: the same of their workload. */
+  templateWriter: `${API_GROUP}/template-writer`,
+  /** On pods: their workload, and who made that. */
+  workload: `${API_GROUP}/workload`,
+  workloadCreator: `${API_GROUP}/workload-creator`,
   mode: `${API_GROUP}/mode`,
   foreignCredentials: `${API_GROUP}/foreign-credentials`,
 } as const;

@@ -22,6 +22,9 @@ import type { Violation } from "./violation.ts";
 /** The form of the stamp; a sidecar of another form is another release's. */
 export const STAMP = "1";
 
+/** Annotations that only the caller can know (who made the pod), written over what the author says. Null: taken away. */
+export type Stamps = Readonly<Record<string, string | null>>;
+
 export type Injection =
   | {
       readonly kind: "injected";
@@ -37,14 +40,13 @@ export type Injection =
   | { readonly kind: "denied"; readonly violations: readonly Violation[] };
 
 /**
- * `value`: a pod or a pod template, parsed. `drawUid`: a random number of the range `PROXY_UID`, both ends included. `stamps`:
- * annotations that only the caller can know (who made the pod), written over what the author says.
+ * `value`: a pod or a pod template, parsed. `drawUid`: a random number of the range `PROXY_UID`, both ends included.
  */
 export function injectPod(
   value: unknown,
   options: InjectionOptions,
   drawUid: () => number,
-  stamps: Readonly<Record<string, string>> = {},
+  stamps: Stamps = {},
 ): Injection {
   const reading = readPod(value);
   if (reading.kind === "malformed") return { kind: "denied", violations: reading.violations };
@@ -173,8 +175,9 @@ function assemble(
   };
 }
 
-function stamp(pod: Pod, uid: number, foreign: readonly string[], stamps: Readonly<Record<string, string>>): Pod {
-  const { [ANNOTATION.foreignCredentials]: _, ...annotations } = pod.metadata?.annotations ?? {};
+function stamp(pod: Pod, uid: number, foreign: readonly string[], stamps: Stamps): Pod {
+  const { [ANNOTATION.foreignCredentials]: _, ...theirs } = pod.metadata?.annotations ?? {};
+  const annotations = Object.fromEntries(Object.entries({ ...theirs, ...stamps }).filter(([, text]) => text !== null));
   const text = foreignCredentialsText(foreign);
   return {
     ...pod,
@@ -182,7 +185,6 @@ function stamp(pod: Pod, uid: number, foreign: readonly string[], stamps: Readon
       ...pod.metadata,
       annotations: {
         ...annotations,
-        ...stamps,
         [ANNOTATION.injected]: STAMP,
         [ANNOTATION.proxyUid]: String(uid),
         ...(text !== null && { [ANNOTATION.foreignCredentials]: text }),

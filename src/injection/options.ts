@@ -56,6 +56,11 @@ const OptionsSchema = Type.Object(
     trustSize: text,
     runtimeClasses: Type.Array(text, { maxItems: 64, description: "RuntimeClasses that isolate as runc does." }),
     devices: Type.Array(text, { maxItems: 64, description: "Extended resources that open no network." }),
+    deployers: Type.Array(text, {
+      maxItems: 64,
+      description:
+        "Accounts that deploy for others (a GitOps controller): no persons, and the only ones who name an owner.",
+    }),
     exemptions: Type.Array(
       Type.Object(
         {
@@ -92,6 +97,7 @@ export const DEFAULT_OPTIONS = {
   trustSize: "8Mi",
   runtimeClasses: [],
   devices: [],
+  deployers: [],
   exemptions: [],
 } as const satisfies Partial<InjectionOptions>;
 

@@ -1,17 +1,17 @@
 import { expect, test } from "vitest";
-import { ownerOf, POD_CONTROLLERS } from "./owner.ts";
+import { POD_CONTROLLERS, workloadOf } from "./owner.ts";
 
 const pod = (...ownerReferences: object[]): object => ({ metadata: { ownerReferences } });
 const replicaSet = { apiVersion: "apps/v1", kind: "ReplicaSet", name: "agent-1", controller: true };
 
 test("THREATS P10: an owner counts only from Kubernetes' own controllers", () => {
-  for (const creator of POD_CONTROLLERS) expect(ownerOf(pod(replicaSet), creator)).toBe("ReplicaSet/agent-1");
+  for (const creator of POD_CONTROLLERS) expect(workloadOf(pod(replicaSet), creator)).toBe("ReplicaSet/agent-1");
   for (const creator of ["ada", "", "system:serviceaccount:shop:replicaset-controller", "system:masters"])
-    expect(ownerOf(pod(replicaSet), creator)).toBe("");
+    expect(workloadOf(pod(replicaSet), creator)).toBe("");
 });
 
 test("a pod without a controlling owner, or with two, has none", () => {
   const creator = POD_CONTROLLERS[0];
   for (const other of [{}, undefined, pod(), pod({ ...replicaSet, controller: false }), pod(replicaSet, replicaSet)])
-    expect(ownerOf(other, creator)).toBe("");
+    expect(workloadOf(other, creator)).toBe("");
 });

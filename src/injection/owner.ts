@@ -15,6 +15,13 @@ export const POD_CONTROLLERS = [
 
 const KNOWN: ReadonlySet<string> = new Set(POD_CONTROLLERS);
 
+/** The controllers that make or edit workloads in others' names. What they write there was another's word before. */
+export const WORKLOAD_CONTROLLERS = [
+  "system:serviceaccount:kube-system:deployment-controller",
+  "system:serviceaccount:kube-system:cronjob-controller",
+  ...POD_CONTROLLERS,
+] as const;
+
 interface Owned {
   readonly metadata?: {
     readonly ownerReferences?: readonly {
@@ -26,7 +33,7 @@ interface Owned {
 }
 
 /** `ReplicaSet/agent-6d5f…`, or "". `creator`: the API server's word about who makes the pod. */
-export function ownerOf(pod: unknown, creator: string): string {
+export function workloadOf(pod: unknown, creator: string): string {
   if (!KNOWN.has(creator)) return "";
   const owners = (pod as Owned | undefined)?.metadata?.ownerReferences;
   if (!Array.isArray(owners)) return "";

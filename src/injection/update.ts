@@ -19,6 +19,9 @@ export const LOCKED_ANNOTATIONS = [
   ANNOTATION.proxyUid,
   ANNOTATION.creator,
   ANNOTATION.owner,
+  ANNOTATION.workload,
+  ANNOTATION.workloadCreator,
+  ANNOTATION.templateWriter,
 ] as const;
 
 /** `before` and `after`: the pod of an UPDATE, or of its `ephemeralcontainers`, parsed. Empty when the update may pass. */

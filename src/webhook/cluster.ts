@@ -5,21 +5,25 @@
  * Errs towards refusing: while something is missing, options throw, and a review that needs them is answered with a refusal.
  */
 import path from "node:path";
-import { CONTROL_ENV, CONTROL_OBJECT, CONTROL_SERVICE } from "#contract/control-environment.ts";
+import { CONTROL_ENV, CONTROL_OBJECT, CONTROL_SERVICE, NAMESPACE_LABEL } from "#contract/control-environment.ts";
 import type { Clock } from "#core/clock.ts";
 import { completeOptions, optionsFor, type RuntimeData } from "#injection/complete-options.ts";
 import type { InjectionOptions } from "#injection/options.ts";
+import { NOBODY } from "#injection/people.ts";
 import { fileAccess, podAccess } from "#kube/access.ts";
 import { type AccessQuestion, mayAccess } from "#kube/access-review.ts";
 import { startCache } from "#kube/cache.ts";
 import { keepCertificates } from "#kube/certificate-keeper.ts";
 import { createKube } from "#kube/client.ts";
+import { createTell } from "#kube/events.ts";
 import type { KubeObject } from "#kube/port.ts";
 import { RESOURCE } from "#kube/resources.ts";
 import { servingNames } from "#kube/serving-names.ts";
 import { absolutePath, type Config, list, setting, text } from "#process/config.ts";
 import { pollFiles } from "#process/polled-files.ts";
+import { type Behind, createBehind } from "./behind.ts";
 import { readCertificate, type ServingCertificate } from "./certificate.ts";
+import { createOwnerEvents, type OwnerEvents } from "./owner-events.ts";
 
 export interface Side {
   /** What is served now. */
@@ -27,6 +31,11 @@ export interface Side {
   /** As the pods of this namespace have them. Throws while they are not complete. */
   options(namespace: string): InjectionOptions;
   ready(): boolean;
+  /** Who stands behind a pod that a controller makes. */
+  readonly behind: Behind;
+  /** Whether the namespace has opted in as a whole. */
+  optedIn(namespace: string): boolean;
+  readonly ownerEvents: OwnerEvents;
   /** Whether a user may do something, as the API server says; null: there is none to ask. */
   readonly may: ((question: AccessQuestion) => Promise<boolean>) | null;
 }
@@ -67,6 +76,9 @@ export function standAlone(folder: string, { injection, onCertificate, onFault }
     certificate: () => certificate.current,
     options: injection,
     ready: () => true,
+    behind: () => NOBODY,
+    optedIn: () => false,
+    ownerEvents: () => undefined,
     may: null,
   };
 }
@@ -128,6 +140,9 @@ export async function joinCluster(config: Config<typeof CLUSTER_SHAPE>, options:
       return optionsFor(complete, asked, namespaces.get(asked) ?? {});
     },
     ready: () => completeOptions(injection(), runtime) !== null,
+    behind: createBehind({ kube, clock, onFault: (fault) => onFault("workload", fault) }),
+    optedIn: (asked) => namespaces.get(asked)?.[NAMESPACE_LABEL.inject] === "all",
+    ownerEvents: createOwnerEvents({ tell: createTell(kube, clock, (fault) => onFault("events", fault)), clock }),
     may: (question) => mayAccess(kube, question),
   };
 }

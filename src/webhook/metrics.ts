@@ -15,7 +15,7 @@ export const WEBHOOK_METRICS = {
     unit: "seconds",
     help: "From the whole request to the answer.",
     labels: ["path"],
-    maxSeries: 3,
+    maxSeries: 4,
     buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1],
   },
   certificate: {

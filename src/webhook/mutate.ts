@@ -1,9 +1,8 @@
 /** Puts the gateway into a pod that is being made. No transport in here: a review in, an outcome out. */
-import { ANNOTATION } from "#contract/names.ts";
 import { exemptionFor } from "#injection/exemptions.ts";
 import { injectPod } from "#injection/inject.ts";
 import type { InjectionOptions } from "#injection/options.ts";
-import { ownerOf } from "#injection/owner.ts";
+import { NOBODY, podStamps, type WorkloadPeople } from "#injection/people.ts";
 import { describeViolations } from "#injection/violation.ts";
 import type { Outcome } from "./outcome.ts";
 import { type AdmissionRequest, allowed, denied, misdirected, patched } from "./review.ts";
@@ -14,18 +13,22 @@ export interface MutateOptions {
   readonly drawUid: () => number;
   /** Wall milliseconds: exemptions end. */
   readonly nowMs: () => number;
+  /** Of the workload that the pod belongs to; absent: not known. */
+  readonly behind?: WorkloadPeople;
 }
 
 /** Called again after other webhooks (`reinvocationPolicy: IfNeeded`): what it injected before, it leaves as it is. */
-export function mutate(request: AdmissionRequest, { injection, drawUid, nowMs }: MutateOptions): Outcome {
+export function mutate(
+  request: AdmissionRequest,
+  { injection, drawUid, nowMs, behind = NOBODY }: MutateOptions,
+): Outcome {
   if (request.resource.resource !== "pods" || request.subResource !== undefined || request.operation !== "CREATE")
     return { kind: "misdirected", reason: request.resource.resource, answer: misdirected(request) };
   const options = injection();
   if (exemptionFor(options, request.namespace ?? "", request.object, nowMs()) !== null)
     return { kind: "exempt", reason: "", answer: allowed(request) };
   // Never what the author wrote there. The API server says who asked.
-  const creator = request.userInfo.username ?? "";
-  const stamps = { [ANNOTATION.creator]: creator, [ANNOTATION.owner]: ownerOf(request.object, creator) };
+  const stamps = podStamps(request.object, request.userInfo.username ?? "", behind, options.deployers);
   const result = injectPod(request.object, options, drawUid, stamps);
   if (result.kind === "denied") {
     const message = `sidegate cannot guard this pod:\n${describeViolations(result.violations)}`;

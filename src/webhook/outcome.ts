@@ -2,7 +2,7 @@
 import type { AdmissionAnswer } from "./review.ts";
 
 export interface Outcome {
-  readonly kind: "allowed" | "injected" | "exempt" | "denied" | "misdirected" | "failed";
+  readonly kind: "allowed" | "injected" | "stamped" | "exempt" | "denied" | "misdirected" | "failed";
   /** The first field that spoke against it, or "". May hold an author's words: `reasonLabel` makes a label of it. */
   readonly reason: string;
   readonly answer: AdmissionAnswer;

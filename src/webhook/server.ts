@@ -22,10 +22,12 @@ const MAX_CONNECTIONS = 1_000;
 
 export interface WebhookServerOptions {
   readonly certificate: ServingCertificate;
-  readonly mutate: (request: AdmissionRequest) => Outcome;
+  readonly mutate: (request: AdmissionRequest) => Outcome | Promise<Outcome>;
   readonly validate: (request: AdmissionRequest) => Outcome;
   /** Our own resources; absent: that path is not served. */
   readonly policies?: (request: AdmissionRequest) => Promise<Outcome>;
+  /** Workloads' stamps; absent: that path is not served. */
+  readonly workloads?: (request: AdmissionRequest) => Outcome;
   readonly ready: () => boolean;
   readonly registry: Registry;
   readonly metrics: WebhookMetrics;
@@ -62,6 +64,7 @@ export async function serveWebhook(
     mutate: options.mutate,
     validate: options.validate,
     ...(options.policies === undefined ? {} : { policies: options.policies }),
+    ...(options.workloads === undefined ? {} : { workloads: options.workloads }),
   };
   for (const [path, judge] of Object.entries(judges))
     app.post(REVIEW_PATH[path as keyof typeof REVIEW_PATH], async (incoming, reply) => {

@@ -27,6 +27,7 @@ const VALUES = {
   "injection.resolvers": ["10.96.0.10"],
   "injection.runtimeClasses": ["runc-like"],
   "guard.users": ["argo"],
+  "identity.deployers": ["flux"],
   exemptions: [
     { namespace: "agents", serviceAccount: "exempt", reason: "a test", until: "2199-12-31" },
     { namespace: "agents", serviceAccount: "was-exempt", reason: "a test", until: "2020-12-31" },
@@ -656,13 +657,121 @@ describe("THREATS P10: who made a pod", () => {
     expectRefused(await create("agents", pod, AUTHOR), /creator/);
     pod.metadata.annotations["sidegate.dev/creator"] = AUTHOR.user;
     expect(await create("agents", pod, AUTHOR)).toMatchObject({ status: 201 });
-    pod.metadata.annotations["sidegate.dev/owner"] = "ReplicaSet/x";
-    expectRefused(await create("agents", pod, AUTHOR), /owner counts only/);
+    pod.metadata.annotations["sidegate.dev/workload"] = "ReplicaSet/x";
+    expectRefused(await create("agents", pod, AUTHOR), /workload counts only/);
+    delete pod.metadata.annotations["sidegate.dev/workload"];
+    for (const name of ["owner", "workload-creator", "template-writer"]) {
+      const forged = structuredClone(pod);
+      forged.metadata.annotations[`sidegate.dev/${name}`] = "grace";
+      expectRefused(await create("agents", forged, AUTHOR), /names an owner|has no workload/);
+    }
+    const named = structuredClone(pod);
+    Object.assign(named.metadata.annotations, { "sidegate.dev/owner": "grace", "sidegate.dev/creator": "flux" });
+    const flux: As = { user: "flux", groups: ["system:masters"] };
+    expect(await create("agents", named, flux)).toMatchObject({ status: 201 });
     const controller: As = { user: POD_CONTROLLERS[0], groups: ["system:masters", "system:authenticated"] };
     pod.metadata.annotations["sidegate.dev/creator"] = controller.user;
+    pod.metadata.annotations["sidegate.dev/workload"] = "ReplicaSet/x";
+    pod.metadata.annotations["sidegate.dev/workload-creator"] = "ada";
     expect(await create("agents", pod, controller)).toMatchObject({ status: 201 });
-    pod.metadata.annotations["sidegate.dev/owner"] = "ReplicaSet/of-somebody-else";
-    expectRefused(await create("agents", pod, controller), /owner counts only/);
+    pod.metadata.annotations["sidegate.dev/workload"] = "ReplicaSet/of-somebody-else";
+    expectRefused(await create("agents", pod, controller), /workload counts only/);
+  });
+});
+
+describe("THREATS P10: who made a workload, while nobody answers at the webhook", () => {
+  const STAMPS = { "sidegate.dev/creator": "ada", "sidegate.dev/template-writer": "ada" };
+  const template = (labels: object = {}, annotations: object = {}): Tree => ({
+    metadata: { labels: { app: "x", ...labels }, annotations },
+    spec: { containers: [{ name: "app", image: "agent:1" }] },
+  });
+  const deployment = (annotations: object, from: Tree = template()): Tree => ({
+    metadata: { name: "x", annotations },
+    spec: { selector: { matchLabels: { app: "x" } }, template: from },
+  });
+  const cronJob = (annotations: object, job: object): Tree => ({
+    metadata: { name: "x", annotations },
+    spec: {
+      schedule: "0 0 1 1 *",
+      jobTemplate: {
+        metadata: job,
+        spec: { template: { ...template(), spec: { ...template().spec, restartPolicy: "Never" } } },
+      },
+    },
+  });
+  const at = (namespace: string, what: "deployments" | "replicasets" | "cronjobs"): string =>
+    `/apis/${what === "cronjobs" ? "batch" : "apps"}/v1/namespaces/${namespace}/${what}`;
+  const make = (
+    namespace: string,
+    object: Tree,
+    what: "deployments" | "replicasets" | "cronjobs" = "deployments",
+    as = AUTHOR,
+  ) => plane.call("POST", `${at(namespace, what)}?dryRun=All`, object, as);
+
+  test("its stamps name the caller and nobody else, or it is refused", async () => {
+    expect(await make("agents", deployment(STAMPS))).toMatchObject({ status: 201 });
+    expectRefused(await make("agents", deployment({})), /creator/);
+    expectRefused(await make("agents", deployment({ ...STAMPS, "sidegate.dev/creator": "grace" })), /creator/);
+    expectRefused(await make("agents", deployment({ ...STAMPS, "sidegate.dev/template-writer": "grace" })), /writer/);
+    expectRefused(await make("agents", deployment({ ...STAMPS, "sidegate.dev/owner": "grace" })), /names an owner/);
+  });
+
+  test("a template may not bear them: its pods would", async () => {
+    for (const name of ["creator", "owner", "workload", "workload-creator", "template-writer"]) {
+      const forged = { [`sidegate.dev/${name}`]: "grace" };
+      expectRefused(await make("agents", deployment(STAMPS, template({}, forged))), /gateway's to write/);
+      expectRefused(await make("agents", cronJob(STAMPS, { annotations: forged }), "cronjobs"), /gateway's to write/);
+    }
+    expect(await make("agents", cronJob(STAMPS, {}), "cronjobs")).toMatchObject({ status: 201 });
+  });
+
+  test("whoever rewrites the template becomes its writer; nobody takes another's name out, or his own", async () => {
+    const flux: As = { user: "flux", groups: ["system:masters"] };
+    const made = {
+      "sidegate.dev/creator": "flux",
+      "sidegate.dev/template-writer": "flux",
+      "sidegate.dev/owner": "grace",
+    };
+    const { status } = await plane.call("POST", at("agents", "deployments"), deployment(made), flux);
+    expect(status).toBe(201);
+    const patch = (body: object, as: As = AUTHOR): Promise<Answer> =>
+      plane.call("PATCH", `${at("agents", "deployments")}/x?dryRun=All`, body, as);
+    const rewrite = { spec: { template: { spec: { containers: [{ name: "app", image: "agent:2" }] } } } };
+    expectRefused(await patch(rewrite), /writer/);
+    const stamped = { metadata: { annotations: { "sidegate.dev/template-writer": "ada" } } };
+    expect(await patch({ ...rewrite, ...stamped })).toMatchObject({ status: 200 });
+    expectRefused(await patch(stamped), /writer/);
+    for (const [name, text] of [
+      ["creator", null],
+      ["creator", "ada"],
+      ["owner", null],
+      ["owner", "ada"],
+    ] as const) {
+      const answer = await patch({ metadata: { annotations: { [`sidegate.dev/${name}`]: text } } });
+      expectRefused(answer, /creator|owner/);
+    }
+    expect(await patch({ spec: { replicas: 3 } })).toMatchObject({ status: 200 });
+    expect(await patch({ metadata: { annotations: { "sidegate.dev/owner": "bob" } } }, flux)).toMatchObject({
+      status: 200,
+    });
+  });
+
+  test("the deployment controller's ReplicaSet keeps what was copied; a forger's does not", async () => {
+    const replicaSet = deployment({ "sidegate.dev/creator": "grace" });
+    const controller: As = {
+      user: "system:serviceaccount:kube-system:deployment-controller",
+      groups: ["system:masters"],
+    };
+    expect(await make("agents", replicaSet, "replicasets", controller)).toMatchObject({ status: 201 });
+    expectRefused(await make("agents", replicaSet, "replicasets"), /creator/);
+  });
+
+  test("elsewhere only a template that asks for the gateway is looked at", async () => {
+    expect(await make("free", deployment({ "sidegate.dev/creator": "grace" }))).toMatchObject({ status: 201 });
+    const asks = template({ "sidegate.dev/inject": "true" });
+    expectRefused(await make("free", deployment({}, asks)), /creator/);
+    expect(await make("free", deployment(STAMPS, asks))).toMatchObject({ status: 201 });
+    expectRefused(await make("free", deployment({ ...STAMPS, "sidegate.dev/owner": "grace" }, asks)), /opted in/);
   });
 });
 

@@ -1,7 +1,9 @@
 /** The chart as it is rendered: the same bytes each time, nothing in it that only one cluster could know, secure by default. */
+
 import { globSync, readFileSync } from "node:fs";
 import { expect, type TestContext, test } from "vitest";
 import { parseAllDocuments } from "yaml";
+import { WORKLOAD_CONTROLLERS } from "#injection/owner.ts";
 import { findHelm, type Rendered, renderChart, renderText } from "../support/chart.ts";
 import { requireThat } from "../support/require.ts";
 
@@ -98,6 +100,7 @@ test("asks the webhook only about those who opted in, never about itself or kube
   ]);
   for (const { webhooks, kind } of configurations)
     for (const webhook of webhooks) {
+      if (webhook.name.endsWith(".stamp.sidegate.dev")) continue;
       expect(webhook.failurePolicy).toBe("Fail");
       const mutating = kind.startsWith("Mutating");
       expect(webhook.reinvocationPolicy).toBe(mutating ? "IfNeeded" : undefined);
@@ -112,6 +115,24 @@ test("asks the webhook only about those who opted in, never about itself or kube
       expect(webhook.objectSelector?.matchLabels).toEqual(label);
       expect(webhook.matchConditions.length).toBeGreaterThan(0);
     }
+});
+
+test("a workload's stamps never refuse anybody, and are asked for only where the gateway is", (context) => {
+  const [mutating] = renderChart(helmOf(context), VALUES).filter(
+    ({ kind }) => kind === "MutatingWebhookConfiguration",
+  ) as Tree[];
+  const stamping = mutating.webhooks.filter(({ name }: Tree) => name.endsWith(".stamp.sidegate.dev"));
+  expect(stamping).toHaveLength(2);
+  for (const webhook of stamping) {
+    expect([webhook.failurePolicy, webhook.sideEffects, webhook.timeoutSeconds]).toEqual(["Ignore", "None", 2]);
+    const [selected, excluded] = webhook.namespaceSelector.matchExpressions;
+    expect(excluded.values).toEqual(expect.arrayContaining(["kube-system", "sidegate"]));
+    const conditions = webhook.matchConditions.map(({ name }: Tree) => name);
+    expect(conditions).toEqual(expect.arrayContaining(["not-by-controllers", "made-or-rewritten"]));
+    expect(conditions.includes("asks-for-the-gateway")).toBe(selected.operator === "NotIn");
+    const [condition] = webhook.matchConditions;
+    for (const name of WORKLOAD_CONTROLLERS) expect(condition.expression).toContain(`'${name}'`);
+  }
 });
 
 test("grants no right that nobody uses: no wildcard, no secrets of other namespaces by default, no rights over RBAC", (context) => {

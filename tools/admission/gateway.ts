@@ -104,6 +104,9 @@ const annotation = (name: string): string => `object.metadata.?annotations[?${qu
 
 const RESOURCES = `(has(c.resources.requests) ? c.resources.requests : {}).all(k, k in ["cpu", "memory", "ephemeral-storage"]) && (has(c.resources.limits) ? c.resources.limits : {}).all(k, k in ["cpu", "memory", "ephemeral-storage"]) && !has(c.resources.claims)`;
 
+/** Of the chart's parameters. */
+export const DEPLOYER = `(request.userInfo.username in params.data["deployers"].split("\\n"))`;
+
 export function gatewayPolicy(): Policy {
   const both = (make: (options: InjectionOptions) => Container, variable: string): string =>
     guarded(
@@ -127,7 +130,8 @@ export function gatewayPolicy(): Policy {
       scope: `${param("bundleConfigMap")} == "" ? ${param("cluster")} + "/" + request.namespace : ${param("bundleScope")}`,
       inbound: valueOf("variables.init", PROXY_ENV.inbound),
       owners: "object.metadata.?ownerReferences.orValue([]).filter(o, o.?controller.orValue(false))",
-      owner: `request.userInfo.username in ${quotedList(POD_CONTROLLERS)} && size(variables.owners) == 1 ? variables.owners[0].kind + "/" + variables.owners[0].name : ""`,
+      made: `request.userInfo.username in ${quotedList(POD_CONTROLLERS)}`,
+      owner: `variables.made && size(variables.owners) == 1 ? variables.owners[0].kind + "/" + variables.owners[0].name : ""`,
     },
     checks: [
       { expression: "variables.present", message: MISSING },
@@ -167,8 +171,19 @@ export function gatewayPolicy(): Policy {
         message: `metadata.annotations[${ANNOTATION.creator}]: names somebody else than who makes this pod`,
       },
       {
-        expression: guarded(`${annotation(ANNOTATION.owner)} == variables.owner`),
-        message: `metadata.annotations[${ANNOTATION.owner}]: an owner counts only from Kubernetes' own controllers`,
+        expression: guarded(`${annotation(ANNOTATION.workload)} == variables.owner`),
+        message: `metadata.annotations[${ANNOTATION.workload}]: a workload counts only from Kubernetes' own controllers`,
+      },
+      // What a controller's pod bears only the webhook can know; templates may not hold it (sidegate-workloads).
+      {
+        expression: guarded(
+          `variables.made || [${[ANNOTATION.workloadCreator, ANNOTATION.templateWriter].map(annotation).join(", ")}].all(t, t == "")`,
+        ),
+        message: `metadata.annotations[${ANNOTATION.workloadCreator}]: this pod has no workload`,
+      },
+      {
+        expression: guarded(`variables.made || ${annotation(ANNOTATION.owner)} == "" || ${DEPLOYER}`),
+        message: `metadata.annotations[${ANNOTATION.owner}]: only a deployer (value identity.deployers) names an owner`,
       },
       {
         expression: guarded("object.spec.?automountServiceAccountToken.orValue(true) == false"),

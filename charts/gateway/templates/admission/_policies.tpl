@@ -30,6 +30,8 @@
   (dict "name" "sidegate-tokens" "policy" "sidegate-tokens")
   (dict "name" "sidegate-namespaces" "policy" "sidegate-namespaces" "params" "sidegate-injection")
   (dict "name" "sidegate-freezes" "policy" "sidegate-freezes")
+  (dict "name" "sidegate-workloads" "policy" "sidegate-workloads" "params" "sidegate-injection" "namespaces" $all)
+  (dict "name" "sidegate-workloads-labelled" "policy" "sidegate-workloads-labelled" "namespaces" $others)
 }}
 ---
 apiVersion: admissionregistration.k8s.io/v1
@@ -59,5 +61,5 @@ spec:
 
 {{/* For the controller's rights: policies and bindings by name. A test compares. */}}
 {{- define "sidegate.lockNames" -}}
-[sidegate-audience, sidegate-entry, sidegate-forbidden, sidegate-forbidden-pods, sidegate-freezes, sidegate-gateway, sidegate-gateway-pods, sidegate-locked, sidegate-locked-entry, sidegate-locked-pods, sidegate-namespaces, sidegate-resolvers, sidegate-resolvers-pods, sidegate-runtime, sidegate-runtime-pods, sidegate-tokens, sidegate-updates]
+[sidegate-audience, sidegate-entry, sidegate-forbidden, sidegate-forbidden-pods, sidegate-freezes, sidegate-gateway, sidegate-gateway-pods, sidegate-locked, sidegate-locked-entry, sidegate-locked-pods, sidegate-namespaces, sidegate-resolvers, sidegate-resolvers-pods, sidegate-runtime, sidegate-runtime-pods, sidegate-tokens, sidegate-updates, sidegate-workloads, sidegate-workloads-labelled]
 {{- end }}

@@ -6,6 +6,41 @@ these conditions have none.
 {{- define "sidegate.client" -}}
 service: { name: sidegate-webhook, namespace: {{ .root.Release.Namespace }}, path: {{ .path }}, port: 443 }
 {{- end }}
+{{- /* (dict "root" . "name" … "inject" "In"): never a refusal; the admission policies refuse what was not stamped. */ -}}
+{{- define "sidegate.workloadWebhook" }}
+  - name: {{ .name }}.stamp.sidegate.dev
+    clientConfig:
+      {{- include "sidegate.client" (dict "root" .root "path" "/workloads") | nindent 6 }}
+    rules:
+      - apiGroups: [apps]
+        apiVersions: [v1]
+        operations: [CREATE, UPDATE]
+        resources: [deployments, statefulsets, daemonsets, replicasets]
+        scope: Namespaced
+      - { apiGroups: [batch], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [jobs, cronjobs], scope: Namespaced }
+    namespaceSelector:
+      matchExpressions:
+        - { key: sidegate.dev/inject, operator: {{ .inject }}, values: [all] }
+        - { key: kubernetes.io/metadata.name, operator: NotIn, values: {{ include "sidegate.excluded" .root }} }
+    matchConditions:
+      # Controllers copy what others wrote; scaling and statuses say nothing about people.
+      - { name: not-by-controllers, expression: "!(request.userInfo.username in ['system:serviceaccount:kube-system:deployment-controller', 'system:serviceaccount:kube-system:cronjob-controller', 'system:serviceaccount:kube-system:replicaset-controller', 'system:serviceaccount:kube-system:replication-controller', 'system:serviceaccount:kube-system:statefulset-controller', 'system:serviceaccount:kube-system:daemon-set-controller', 'system:serviceaccount:kube-system:job-controller', 'system:kube-controller-manager'])" }
+      - name: made-or-rewritten
+        expression: >-
+          request.operation == "CREATE" || object.spec.?template != oldObject.spec.?template || object.spec.?jobTemplate != oldObject.spec.?jobTemplate
+          || ["creator", "template-writer", "owner"].exists(n, object.metadata.?annotations[?("sidegate.dev/" + n)] != oldObject.metadata.?annotations[?("sidegate.dev/" + n)])
+      {{- if eq .inject "NotIn" }}
+      - name: asks-for-the-gateway
+        expression: >-
+          [object.spec.?template.?metadata.?labels.orValue({}), object.spec.?jobTemplate.?spec.?template.?metadata.?labels.orValue({})]
+          .exists(l, l[?"sidegate.dev/inject"].orValue("") == "true")
+      {{- end }}
+    failurePolicy: Ignore
+    matchPolicy: Equivalent
+    sideEffects: None
+    timeoutSeconds: 2
+    admissionReviewVersions: [v1]
+{{- end }}
 {{- define "sidegate.webhookConfigurations" -}}
 {{- $excluded := include "sidegate.excluded" . -}}
 apiVersion: admissionregistration.k8s.io/v1
@@ -50,6 +85,8 @@ webhooks:
     sideEffects: NoneOnDryRun
     timeoutSeconds: {{ .Values.webhook.timeoutSeconds }}
     admissionReviewVersions: [v1]
+  {{- include "sidegate.workloadWebhook" (dict "root" . "name" "workloads" "inject" "In") }}
+  {{- include "sidegate.workloadWebhook" (dict "root" . "name" "labelled-workloads" "inject" "NotIn") }}
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingWebhookConfiguration

@@ -1,0 +1,65 @@
+/**
+ * What came of a pod's review, as an Event on its workload: a refused pod never exists, so its author looks there. Once an hour for the
+ * same thing; bounded; a dry run leaves none.
+ */
+import { assertNever } from "#core/assert-never.ts";
+import type { Clock } from "#core/clock.ts";
+import { Lru } from "#core/lru.ts";
+import type { Tell } from "#kube/events.ts";
+import { controllerOf } from "./behind.ts";
+import type { Outcome } from "./outcome.ts";
+import type { AdmissionRequest } from "./review.ts";
+
+const KEPT = 4_096;
+const AGAIN_MS = 3_600_000;
+
+export type OwnerEvents = (request: AdmissionRequest, outcome: Outcome) => void;
+
+export function createOwnerEvents({ tell, clock }: { readonly tell: Tell; readonly clock: Clock }): OwnerEvents {
+  const told = new Lru<string, number>(KEPT);
+  return (request, outcome) => {
+    const owner = controllerOf(request.object);
+    if (owner?.uid === undefined || request.dryRun === true) return;
+    const said = textOf(outcome);
+    if (said === null) return;
+    const key = `${owner.uid}\0${said.reason}\0${said.message}`;
+    const now = clock.elapsedMs();
+    const last = told.get(key);
+    if (last !== undefined && now - last < AGAIN_MS) return;
+    told.set(key, now);
+    const { apiVersion = "", kind = "", name = "", uid } = owner;
+    tell({ about: { apiVersion, kind, metadata: { namespace: request.namespace ?? "", name, uid } }, ...said });
+  };
+}
+
+interface Said {
+  readonly type: "Normal" | "Warning";
+  readonly reason: string;
+  readonly message: string;
+}
+
+function textOf({ kind, answer }: Outcome): Said | null {
+  switch (kind) {
+    case "denied":
+    case "failed":
+      return { type: "Warning", reason: "GatewayRefused", message: answer.response.status?.message ?? "" };
+    case "injected":
+      return {
+        type: "Normal",
+        reason: "GatewayInjected",
+        message: ["its pods get the gateway", ...(answer.response.warnings ?? [])].join("; "),
+      };
+    case "exempt":
+      return {
+        type: "Normal",
+        reason: "GatewayExempt",
+        message: "its pods run without the gateway: an administrator has exempted their service account",
+      };
+    case "allowed":
+    case "stamped":
+    case "misdirected":
+      return null;
+    default:
+      return assertNever(kind);
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * The people behind workloads: the webhook stamps them, and here, without a server, what it did not stamp is refused. The webhook itself
+ * never refuses and may be down (`failurePolicy: Ignore`): so nobody waits for it who does not make or rewrite an agent's workload.
+ */
+import { ANNOTATION, LABEL } from "#contract/names.ts";
+import { WORKLOAD_CONTROLLERS } from "#injection/owner.ts";
+import { PEOPLE_ANNOTATIONS } from "#injection/people.ts";
+import { quote, quotedList } from "./cel.ts";
+import { DEPLOYER } from "./gateway.ts";
+import type { Check, Policy } from "./policy.ts";
+
+const annotation = (object: string, name: string): string =>
+  `${object}.metadata.?annotations[?${quote(name)}].orValue("")`;
+const now = (name: string): string => annotation("object", name);
+const before = (name: string): string => annotation("oldObject", name);
+
+const WHEN = "the gateway's webhook, which writes it, did not answer; try again";
+const NAMES = quotedList(PEOPLE_ANNOTATIONS);
+
+/** Built-in controllers copy what others wrote, and have nothing to say of their own. */
+const NOT_BY_CONTROLLERS = `!(request.userInfo.username in ${quotedList(WORKLOAD_CONTROLLERS)})`;
+
+const CHECKS: readonly Check[] = [
+  {
+    expression: `!variables.rewritten || [object.spec.?template.?metadata.?annotations.orValue({}), object.spec.?jobTemplate.?metadata.?annotations.orValue({}), object.spec.?jobTemplate.?spec.?template.?metadata.?annotations.orValue({})].all(m, m.all(k, !(k in ${NAMES})))`,
+    message: `spec.template.metadata.annotations: ${PEOPLE_ANNOTATIONS.join(", ")} are the gateway's to write`,
+  },
+  {
+    expression: `request.operation == "CREATE" ? ${now(ANNOTATION.creator)} == request.userInfo.username : ${now(ANNOTATION.creator)} == ${before(ANNOTATION.creator)}`,
+    message: `metadata.annotations[${ANNOTATION.creator}]: names somebody else than who made this, or ${WHEN}`,
+  },
+  {
+    expression: `variables.rewritten ? ${now(ANNOTATION.templateWriter)} == request.userInfo.username : ${now(ANNOTATION.templateWriter)} == ${before(ANNOTATION.templateWriter)}`,
+    message: `metadata.annotations[${ANNOTATION.templateWriter}]: names somebody else than who wrote the template, or ${WHEN}`,
+  },
+];
+
+const ownerCheck = (deployer: string): Check => ({
+  expression: `${now(ANNOTATION.owner)} == (request.operation == "CREATE" ? "" : ${before(ANNOTATION.owner)})${deployer}`,
+  message: `metadata.annotations[${ANNOTATION.owner}]: only a deployer (value identity.deployers) names an owner, and only in a namespace that has opted in`,
+});
+
+const BASE = {
+  rules: [
+    {
+      apiGroups: ["apps"],
+      resources: ["deployments", "statefulsets", "daemonsets", "replicasets"],
+      operations: ["CREATE", "UPDATE"],
+    },
+    { apiGroups: ["batch"], resources: ["jobs", "cronjobs"], operations: ["CREATE", "UPDATE"] },
+  ],
+  variables: {
+    rewritten: `request.operation == "CREATE" || object.spec.?template != oldObject.spec.?template || object.spec.?jobTemplate != oldObject.spec.?jobTemplate`,
+  },
+} as const satisfies Partial<Policy>;
+
+/** Namespaces that have opted in. */
+export function workloadPolicy(): Policy {
+  return {
+    ...BASE,
+    name: "sidegate-workloads",
+    about: "A workload says who made it and who last wrote its template; its author does not.",
+    params: true,
+    conditions: { "not-by-controllers": NOT_BY_CONTROLLERS },
+    checks: [...CHECKS, ownerCheck(` || ${DEPLOYER}`)],
+  };
+}
+
+/** Everywhere else, where the template's label asks for the gateway: without parameters, so that nothing that is missing refuses anybody else. */
+export function labelledWorkloadPolicy(): Policy {
+  return {
+    ...BASE,
+    name: "sidegate-workloads-labelled",
+    about: "The same where only the pod template's label asks for the gateway.",
+    params: false,
+    conditions: {
+      "not-by-controllers": NOT_BY_CONTROLLERS,
+      labelled: `[object.spec.?template.?metadata.?labels.orValue({}), object.spec.?jobTemplate.?spec.?template.?metadata.?labels.orValue({})].exists(l, l[?${quote(LABEL.inject)}].orValue("") == "true")`,
+    },
+    checks: [...CHECKS, ownerCheck("")],
+  };
+}
