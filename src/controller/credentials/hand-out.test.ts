@@ -95,7 +95,7 @@ class World {
     name: string,
     namespace = "shop",
     names: readonly (string | null)[] = ["db"],
-    mode: "enforce" | "observe" = "enforce",
+    { mode = "enforce", scope = "namespace" }: { mode?: "enforce" | "observe"; scope?: "namespace" | "cluster" } = {},
   ): void {
     const address = `10.0.0.${this.assigned.size + 7}`;
     const uid = `uid-${name}`;
@@ -107,7 +107,7 @@ class World {
     const pod: ObservedPod = { namespace, name, uid, labels: {}, addresses: [address] };
     this.assigned.set(uid, { pod, set, etag: "e", frozen: null });
     const rules = names.map((code) => ({ policy: "p", rule: "credential", code, file: "p.rego", line: 1 }));
-    const policies = [{ name: "p", mode, scope: "namespace" as const }];
+    const policies = [{ name: "p", mode, scope }];
     this.known.stored.set(set.id, {
       id: set.id,
       content: "c",
@@ -252,7 +252,7 @@ describe("C2: a pod is given nothing", () => {
     const w = await world();
     w.pod("other", "shop", ["billing"]);
     w.pod("without", "shop", []);
-    w.pod("observed", "shop", ["db"], "observe");
+    w.pod("observed", "shop", ["db"], { mode: "observe" });
     for (const [pod, address] of [
       ["other", "10.0.0.8"],
       ["without", "10.0.0.9"],
@@ -350,7 +350,7 @@ describe("C1, the confused deputy: whoever writes a target cannot point somebody
 
   test("a target of the cluster takes a Secret of the namespace that it names, and its name wins over a namespace's", async () => {
     const w = new World(["vault"]);
-    w.pod("agent");
+    w.pod("agent", "shop", ["db"], { scope: "cluster" });
     w.target({ hosts: ["attacker.example"] });
     w.target({ credentialFrom: { ...FROM, secret: { name: "db", namespace: "vault" } } }, { namespace: OWN });
     w.secret({ password: VALUE }, {}, "vault");
@@ -361,9 +361,22 @@ describe("C1, the confused deputy: whoever writes a target cannot point somebody
     expect((await w.ask({ binding: bindingOf(theirs) })).status).toBe(503);
   });
 
+  test("a namespace does not help itself to the cluster's credentials by a policy of its own", async () => {
+    const w = new World(["vault"]);
+    w.pod("agent", "shop", ["db", null]);
+    w.target({ credentialFrom: { ...FROM, secret: { name: "db", namespace: "vault" } } }, { namespace: OWN });
+    w.secret({ password: VALUE }, {}, "vault");
+    await w.ready("vault");
+    expect(await w.ask()).toMatchObject({
+      status: 403,
+      why: expect.stringContaining("no ClusterAgentPolicy") as string,
+    });
+    expect(w.acts).toEqual([]);
+  });
+
   test("nobody is given a Secret of the gateway's own namespace, also where the installation names it", async () => {
     const w = new World([OWN]);
-    w.pod("agent");
+    w.pod("agent", "shop", ["db"], { scope: "cluster" });
     w.target({ credentialFrom: { ...FROM, secret: { name: "db", namespace: OWN } } }, { namespace: OWN });
     w.secret({ password: VALUE }, {}, OWN);
     await w.ready(OWN);

@@ -57,8 +57,15 @@ export function targetFor(
     return refuse(404, "not_named", `target ${asked.target} does not name the credential ${asked.name}`);
   const stored = known.stored.get(set.id);
   if (stored === undefined) return refuse(503, "no_bundle", "this pod's policies have not been compiled");
-  if (!mayPutIn(stored.parts.metadata, asked.name))
-    return refuse(403, "no_policy", `no policy in force for this pod puts the credential ${asked.name} in`);
+  const ofCluster = target.namespace === own;
+  if (!mayPutIn(stored.parts.metadata, asked.name, ofCluster))
+    return refuse(
+      403,
+      "no_policy",
+      ofCluster
+        ? `target ${asked.target} is the cluster's, and no ClusterAgentPolicy in force for this pod puts the credential ${asked.name} in`
+        : `no policy in force for this pod puts the credential ${asked.name} in`,
+    );
   // A moment ago, on another replica or in the pod's bundle, it may have been another one.
   if (bindingOf(target) !== asked.binding)
     return refuse(503, "changed", `target ${asked.target} has just changed; the pod's bundle is another one`);
@@ -73,10 +80,17 @@ function targetNamed(name: string, known: Known, own: string, namespace: string)
   return its?.malformed === "" ? its : undefined;
 }
 
-/** `credential := "name"` says which; a computed one may be any. What only observes puts nothing in. */
-function mayPutIn({ rules, policies }: BundleMetadata, name: string): boolean {
-  const observing = new Set(policies.filter(({ mode }) => mode === "observe").map((policy) => policy.name));
+/**
+ * `credential := "name"` says which; a computed one may be any. What only observes puts nothing in. A credential of the cluster is the
+ * cluster's to give: every namespace has its targets, and could otherwise help itself to them by a policy of its own.
+ */
+function mayPutIn({ rules, policies }: BundleMetadata, name: string, ofCluster: boolean): boolean {
+  const counting = new Set(
+    policies
+      .filter(({ mode, scope }) => mode === "enforce" && (!ofCluster || scope === "cluster"))
+      .map((policy) => policy.name),
+  );
   return rules.some(
-    ({ rule, policy, code }) => rule === "credential" && !observing.has(policy) && (code === null || code === name),
+    ({ rule, policy, code }) => rule === "credential" && counting.has(policy) && (code === null || code === name),
   );
 }
