@@ -3,7 +3,8 @@ import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
 import { escapeForTerminal } from "../../src/core/escape.ts";
 import type { Cluster } from "../../src/oncall/cluster.ts";
-import { leftoverName, planPurge, purge } from "../../src/oncall/purge.ts";
+import { planPurge } from "../../src/oncall/purge.ts";
+import { leftoverName, purge } from "../../src/oncall/purge-act.ts";
 import { addClusterOptions, type ClusterFlags, withCluster } from "./oncall-cluster.ts";
 
 interface PurgeFlags extends ClusterFlags {

@@ -20,7 +20,7 @@ export function registerStatus(program: Command): void {
     .option("--json", "one JSON object")
     .addHelpText(
       "after",
-      "\nExit codes: 0 every pod that should be is inside, with the policies in force, and every policy and target is Ready; 1 not so, or no cluster; 2 wrong usage. Older releases, observe mode and exemptions are shown, and are no failure until their date has passed.",
+      "\nExit codes: 0 every pod that should be is inside, with the policies in force, and every policy and target is Ready; 1 not so, or something could not be looked at, or no cluster; 2 wrong usage. Older releases, observe mode and exemptions are shown, and are no failure until their date has passed.",
     )
     .action((flags: StatusFlags) => withCluster("status", flags, (cluster) => status(cluster, flags)));
 }

@@ -6,7 +6,9 @@
 import { checkAdmission } from "./check-admission.ts";
 import { checkClock, checkNodeClocks, checkVersion } from "./check-api.ts";
 import { checkCertificate } from "./check-certificate.ts";
-import { checkCollector, checkController, checkDataplane } from "./check-control.ts";
+import { checkCollector } from "./check-collector.ts";
+import { checkController } from "./check-controller.ts";
+import { checkDataplane } from "./check-dataplane.ts";
 import { checkDefinitions, checkGuarded } from "./check-guarded.ts";
 import { checkEndpoints, checkInstalled } from "./check-installed.ts";
 import { checkMesh, checkPodSecurity, checkRoom } from "./check-namespaces.ts";

@@ -14,7 +14,7 @@ import { KubeError, type KubeObject } from "#kube/port.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Facts } from "./facts.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
-import { listAt, textAt } from "./members.ts";
+import { type NodeKind, nodeKinds } from "./node-kinds.ts";
 import { type EndedPod, podEnded, podLog } from "./short-pod.ts";
 import { VSOCK_TRIAL, vsockFinding } from "./vsock-trial.ts";
 
@@ -26,57 +26,6 @@ const LIMIT_S = 60;
 const WAIT_MS = 120_000;
 const MAX_KINDS = 30;
 const PARALLEL = 4;
-/** Labels that say which pool a node belongs to, as the platforms set them. */
-const POOLS = [
-  "cloud.google.com/gke-nodepool",
-  "eks.amazonaws.com/nodegroup",
-  "karpenter.sh/nodepool",
-  "kubernetes.azure.com/agentpool",
-  "agentpool",
-  "doks.digitalocean.com/node-pool",
-  "node.openshift.io/os_id",
-] as const;
-
-export interface NodeKind {
-  readonly node: string;
-  /** How many nodes are like it. */
-  readonly nodes: number;
-  readonly says: string;
-}
-
-/** Nodes that run the same kernel and runtime in the same pool are one kind; of each, one that is ready. */
-export function nodeKinds(nodes: readonly KubeObject[]): {
-  readonly kinds: readonly NodeKind[];
-  readonly unready: readonly string[];
-} {
-  const groups = new Map<string, KubeObject[]>();
-  for (const node of nodes) {
-    if (node.metadata.labels?.["kubernetes.io/os"] === "windows") continue;
-    const key = describe(node);
-    groups.set(key, [...(groups.get(key) ?? []), node]);
-  }
-  const kinds: NodeKind[] = [];
-  const unready: string[] = [];
-  for (const [says, group] of groups) {
-    const first = group.find(isReady);
-    if (first === undefined) unready.push(says);
-    else kinds.push({ node: first.metadata.name, nodes: group.length, says });
-  }
-  return { kinds, unready };
-}
-
-function describe(node: KubeObject): string {
-  const info = (name: string): string => textAt(node, "status", "nodeInfo", name);
-  const pool = POOLS.map((label) => node.metadata.labels?.[label]).find((value) => value !== undefined);
-  const parts = [info("kernelVersion"), info("architecture"), info("containerRuntimeVersion"), info("osImage")];
-  return [...(pool === undefined ? [] : [`pool ${pool}`]), ...parts].filter((part) => part !== "").join(", ");
-}
-
-function isReady(node: KubeObject): boolean {
-  const ready = listAt(node, "status", "conditions").find((one) => textAt(one, "type") === "Ready");
-  return textAt(ready, "status") === "True" && node.metadata.deletionTimestamp === undefined;
-}
-
 /** Yields each kind's finding as it comes. `signal`: what was made is removed, then it ends. */
 export async function* proveNodes(facts: Facts, signal: AbortSignal): AsyncGenerator<Finding> {
   const { cluster, namespace } = facts;

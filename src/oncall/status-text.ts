@@ -1,6 +1,7 @@
 /** A status report as a person reads it: what is wrong first, then what to type. What the cluster says is other people's text. */
 import { escapeForTerminal } from "#core/escape.ts";
-import type { Note, PodStanding, StatusReport } from "./status.ts";
+import type { PodStanding, StatusReport } from "./status.ts";
+import type { Note } from "./status-notes.ts";
 
 const MAX_LINES = 200;
 
