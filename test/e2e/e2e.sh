@@ -12,7 +12,8 @@ case ${1:-} in
   --list) scenarios; exit 0 ;;
   -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; exit 0 ;;
 esac
-for name; do scenarios | grep -qx -- "$name" || { echo "e2e: no scenario $name; there are: $(scenarios | tr '\n' ' ')" >&2; exit 64; }; done
+known=" $(scenarios | tr '\n' ' ')"
+for name; do [[ $known == *" $name "* ]] || { echo "e2e: no scenario $name; there are:$known" >&2; exit 64; }; done
 [ "$(id -u)" = 0 ] || { echo "e2e: needs root (a node's namespaces, mounts and rules)" >&2; exit 77; }
 HELM=$(tools/helm/ensure.sh)
 for step in deps build images; do bash "test/e2e/cluster/$step.sh"; done
