@@ -32,6 +32,8 @@ export const ANNOTATION = {
   workload: `${API_GROUP}/workload`,
   workloadCreator: `${API_GROUP}/workload-creator`,
   mode: `${API_GROUP}/mode`,
+  /** Of our own containers, within bounds: `requests.cpu=200m, limits.memory=512Mi`. */
+  resources: `${API_GROUP}/resources`,
   foreignCredentials: `${API_GROUP}/foreign-credentials`,
 } as const;
 

@@ -6,6 +6,7 @@
 import { ANNOTATION, CONTAINER, PROXY_UID } from "#contract/names.ts";
 import { diffJson, type PatchOperation } from "#core/json-diff.ts";
 import { type AgentPlan, planAgent } from "./agent-container.ts";
+import { askedResources } from "./asked-resources.ts";
 import { forbiddenInContainer } from "./forbidden-container.ts";
 import { forbiddenInPod } from "./forbidden-pod.ts";
 import { forbiddenInVolume, hasOurVolumeName } from "./forbidden-volume.ts";
@@ -17,6 +18,7 @@ import type { InjectionOptions } from "./options.ts";
 import { type Container, type Pod, readPod, type Volume } from "./pod.ts";
 import { agentContainers, hasOurName, placedContainers } from "./pod-containers.ts";
 import { fitResources } from "./resources.ts";
+import { SAFE_TO_EVICT, safeToEvict } from "./safe-to-evict.ts";
 import type { Violation } from "./violation.ts";
 
 /** The form of the stamp; a sidecar of another form is another release's. */
@@ -54,6 +56,7 @@ export function injectPod(
   const volumes = pod.spec.volumes ?? [];
   const agents = agentContainers(pod);
   const inbound = planInbound(pod);
+  const asked = askedResources(pod, options);
   const plans = new Map(agents.map((agent) => [agent.container, planAgent(agent, volumes)]));
   const violations = [
     ...forbiddenInPod(pod, options),
@@ -62,11 +65,12 @@ export function injectPod(
       hasOurVolumeName(volume.name) ? [] : forbiddenInVolume(volume, `spec.volumes[${index}]`),
     ),
     ...inbound.violations,
+    ...asked.violations,
     ...[...plans.values()].flatMap((plan) => plan.violations),
   ];
   const uid = chooseUid(pod, drawUid);
   if (uid.kind === "denied") return { kind: "denied", violations: [...violations, uid.violation] };
-  const parts = fitParts(uid.uid, inbound.ports, options);
+  const parts = fitParts(uid.uid, inbound.ports, asked.resources, options.limitRange);
   if (parts.kind === "impossible") return { kind: "denied", violations: [...violations, parts.violation] };
   const gateway = [initContainer(parts.parts, options), sidecarContainer(parts.parts, options)];
   const ourVolumes = gatewayVolumes(options);
@@ -75,7 +79,8 @@ export function injectPod(
 
   const injected = assemble(pod, plans, gateway, ourVolumes, options);
   const foreign = foreignCredentials(injected, agentContainers(injected));
-  const stamped = stamp(injected, uid.uid, foreign, stamps);
+  const evicted = safeToEvict(pod.metadata?.annotations?.[SAFE_TO_EVICT], ourVolumes);
+  const stamped = stamp(injected, uid.uid, foreign, { ...stamps, [SAFE_TO_EVICT]: evicted });
   return {
     kind: "injected",
     pod: stamped,
@@ -113,10 +118,15 @@ type PartsFitting =
   | { readonly kind: "parts"; readonly parts: GatewayParts }
   | { readonly kind: "impossible"; readonly violation: Violation };
 
-function fitParts(uid: number, inbound: readonly number[], options: InjectionOptions): PartsFitting {
-  const init = fitResources(CONTAINER.init, options.resources.init, options.limitRange);
+function fitParts(
+  uid: number,
+  inbound: readonly number[],
+  wanted: InjectionOptions["resources"],
+  range: InjectionOptions["limitRange"],
+): PartsFitting {
+  const init = fitResources(CONTAINER.init, wanted.init, range);
   if (init.kind === "impossible") return init;
-  const sidecar = fitResources(CONTAINER.sidecar, options.resources.sidecar, options.limitRange);
+  const sidecar = fitResources(CONTAINER.sidecar, wanted.sidecar, range);
   if (sidecar.kind === "impossible") return sidecar;
   return { kind: "parts", parts: { uid, inbound, resources: { init: init.resources, sidecar: sidecar.resources } } };
 }

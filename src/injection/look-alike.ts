@@ -9,8 +9,11 @@ import { diffJson, equalJson } from "#core/json-diff.ts";
 import type { Container } from "./pod.ts";
 import type { Violation } from "./violation.ts";
 
-/** A LimitRange fills these in where a container says nothing; what we say stands. */
-const FILLED_BY_LIMIT_RANGE: ReadonlySet<string> = new Set(["cpu", "memory", "ephemeral-storage"]);
+/**
+ * How much of these ours have is no mark of ours: values, a LimitRange and the author's annotation decide it, and may change while the pod
+ * runs. Too little of them harms the pod alone. Anything else (a device) is a difference.
+ */
+const AMOUNTS: ReadonlySet<string> = new Set(["cpu", "memory", "ephemeral-storage"]);
 
 // What the API server itself writes into a container with resources (in-place resize, 1.33 and later).
 const DEFAULT_RESIZE: readonly unknown[] = ["cpu", "memory"].map((resourceName) => ({
@@ -25,7 +28,7 @@ export function containerDifferences(found: Container, expected: Container, fiel
   const plain = Object.fromEntries(Object.entries(rest).filter(([name, value]) => !isDefaultResize(name, value)));
   return [
     ...namedDifferences(expectedRest, plain, field),
-    ...namedDifferences(want ?? {}, withoutFilledIn(have ?? {}, want ?? {}), `${field}.resources`),
+    ...namedDifferences(withoutAmounts(want ?? {}), withoutAmounts(have ?? {}), `${field}.resources`),
   ];
 }
 
@@ -43,19 +46,16 @@ function isDefaultResize(name: string, value: unknown): boolean {
   );
 }
 
-function withoutFilledIn(have: object, want: object): object {
+function withoutAmounts(resources: object): object {
   return Object.fromEntries(
-    Object.entries(have).map(([part, quantities]) => [
-      part,
-      part !== "requests" && part !== "limits"
-        ? quantities
-        : Object.fromEntries(
-            Object.entries(quantities as object).filter(
-              ([name]) =>
-                Object.hasOwn((want as Record<string, object>)[part] ?? {}, name) || !FILLED_BY_LIMIT_RANGE.has(name),
-            ),
-          ),
-    ]),
+    Object.entries(resources)
+      .map(([part, quantities]) => [
+        part,
+        part !== "requests" && part !== "limits"
+          ? quantities
+          : Object.fromEntries(Object.entries(quantities as object).filter(([name]) => !AMOUNTS.has(name))),
+      ])
+      .filter(([, rest]) => Object.keys(rest as object).length > 0),
   );
 }
 

@@ -11,6 +11,7 @@ export const RESOURCE = {
   pod: { ...core, plural: "pods", kind: "Pod", namespaced: true },
   service: { ...core, plural: "services", kind: "Service", namespaced: true },
   secret: { ...core, plural: "secrets", kind: "Secret", namespaced: true },
+  limitRange: { ...core, plural: "limitranges", kind: "LimitRange", namespaced: true },
   configMap: { ...core, plural: "configmaps", kind: "ConfigMap", namespaced: true },
   event: { group: "", version: "v1", plural: "events", kind: "Event", namespaced: true },
   lease: { group: "coordination.k8s.io", version: "v1", plural: "leases", kind: "Lease", namespaced: true },

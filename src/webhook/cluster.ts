@@ -8,7 +8,8 @@ import path from "node:path";
 import { CONTROL_ENV, CONTROL_OBJECT, CONTROL_SERVICE, NAMESPACE_LABEL } from "#contract/control-environment.ts";
 import type { Clock } from "#core/clock.ts";
 import { completeOptions, optionsFor, type RuntimeData } from "#injection/complete-options.ts";
-import type { InjectionOptions } from "#injection/options.ts";
+import { containerRange, mergeRanges } from "#injection/limit-range.ts";
+import type { ContainerLimitRange, InjectionOptions } from "#injection/options.ts";
 import { NOBODY } from "#injection/people.ts";
 import { fileAccess, podAccess } from "#kube/access.ts";
 import { type AccessQuestion, mayAccess } from "#kube/access-review.ts";
@@ -62,6 +63,7 @@ export interface SideOptions {
 const CERTIFICATES_EVERY_MS = 5_000;
 const FILES_EVERY_MS = 10_000;
 const MAX_NAMESPACES = 20_000;
+const MAX_RANGES = 20_000;
 
 /** `folder`: with tls.crt and tls.key. Throws where they cannot be read. */
 export function standAlone(folder: string, { injection, onCertificate, onFault }: SideOptions): Side {
@@ -130,14 +132,29 @@ export async function joinCluster(config: Config<typeof CLUSTER_SHAPE>, options:
     maxEntries: 1,
     signal,
   });
-  await Promise.all([namespaces.synced, told.synced]);
+  const ranges = startCache<ContainerLimitRange>({
+    kube,
+    resource: RESOURCE.limitRange,
+    project: containerRange,
+    onChange: () => undefined,
+    onFault: (fault) => onFault("limit ranges", fault),
+    maxEntries: MAX_RANGES,
+    signal,
+  });
+  await Promise.all([namespaces.synced, told.synced, ranges.synced]);
+  const rangeOf = (asked: string): ContainerLimitRange | null => {
+    if (ranges.entries.size === 0) return null;
+    const its = [...ranges.entries].filter(([key]) => key.startsWith(`${asked}/`)).map(([, range]) => range);
+    return mergeRanges(its);
+  };
 
   return {
     certificate: () => certificate,
     options(asked) {
       const complete = completeOptions(injection(), runtime);
       if (complete === null) throw new Error(`the controller has not yet written ${CONTROL_OBJECT.runtime}`);
-      return optionsFor(complete, asked, namespaces.get(asked) ?? {});
+      const its = optionsFor(complete, asked, namespaces.get(asked) ?? {});
+      return its.limitRange === null ? { ...its, limitRange: rangeOf(asked) } : its;
     },
     ready: () => completeOptions(injection(), runtime) !== null,
     behind: createBehind({ kube, clock, onFault: (fault) => onFault("workload", fault) }),
