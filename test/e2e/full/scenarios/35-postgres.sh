@@ -60,6 +60,14 @@ within 10000 "a changed password is used by the next connection" "^2$" orders -c
 old() { kubectl -n data exec orders-db -- env PGPASSWORD="$orders_password" psql -h 127.0.0.1 -U agent_reader -d orders -c 'SELECT 1'; }
 check "the old one is no good at the server any more" "authentication failed" old
 
+check "the agent cannot ask the controller itself" "not known|Could not resolve|refused" agent orders bash -c 'echo >/dev/tcp/sidegate-controller.sidegate.svc.cluster.local/8443'
+# While no controller is there, the sidecar goes on with what it has in memory.
+kubectl -n sidegate scale deployment/sidegate-controller --replicas=0 >/dev/null
+kubectl -n sidegate wait --for=delete pod -l app.kubernetes.io/component=controller --timeout=60s >/dev/null || true
+check "without any controller a new connection still has its credential" "^2$" orders -c 'SELECT count(*) FROM customers'
+kubectl -n sidegate scale deployment/sidegate-controller --replicas=2 >/dev/null
+kubectl -n sidegate rollout status deployment/sidegate-controller --timeout=90s >/dev/null || true
+
 # Where neither password is.
 # nowhere WHAT COMMAND...: its output is there, and has neither of them, in plain or as base64.
 nowhere() {
