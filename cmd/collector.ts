@@ -2,10 +2,7 @@
  * The collector process: reads its configuration, listens, and on SIGTERM answers what is under way and ends. Started by
  * `sidegate run` (a Unix socket; it ends with its parent) or in a cluster (TLS, and each sender says by its pod token who it is).
  */
-import { readFileSync } from "node:fs";
-import path from "node:path";
 import { startCollector } from "../src/collector/collector.ts";
-import type { Sender } from "../src/collector/ingest.ts";
 import type { Listen } from "../src/collector/server.ts";
 import { systemClock } from "../src/core/clock.ts";
 import {
@@ -13,6 +10,7 @@ import {
   address,
   type Config,
   integer,
+  list,
   problemText,
   readConfig,
   setting,
@@ -29,57 +27,52 @@ const SHAPE = {
   socket: setting("SIDEGATE_COLLECTOR_SOCKET", absolutePath(), { fallback: "" }),
   host: setting("SIDEGATE_LISTEN_ADDRESS", address(), { fallback: "::" }),
   port: setting("SIDEGATE_LISTEN_NUMBER", integer(0, 65_535), { fallback: 8443 }),
-  /** A folder with tls.crt and tls.key. */
+  /** A folder with tls.crt and tls.key; read anew while we run, as the next two are. */
   certificates: setting("SIDEGATE_CERTIFICATES", absolutePath(), { fallback: "" }),
   /** The API server's public keys, a JSON Web Key Set, and the issuer that it writes into tokens. */
   tokenKeys: setting("SIDEGATE_TOKEN_KEYS", absolutePath(), { fallback: "" }),
   tokenIssuer: setting("SIDEGATE_TOKEN_ISSUER", text(), { fallback: "https://kubernetes.default.svc.cluster.local" }),
+  /** Further clusters: a JSON array of {cluster, issuer, keys}, keys being a JSON Web Key Set. */
+  issuers: setting("SIDEGATE_TOKEN_ISSUERS", absolutePath(), { fallback: "" }),
+  /** This cluster's name, as its sidecars have it. */
+  cluster: setting("SIDEGATE_CLUSTER", text(), { fallback: "default" }),
+  /** Service accounts that may put acts on record, `namespace/name`. */
+  actors: setting("SIDEGATE_ACTORS", list(text(), 16), { fallback: [] }),
+  /** A file of retention rules (src/collector/retention.ts); empty: nothing is ever removed. */
+  retention: setting("SIDEGATE_RETENTION", absolutePath(), { fallback: "" }),
+  retainSeconds: setting("SIDEGATE_RETENTION_SECONDS", integer(1, 86_400), { fallback: 600 }),
+  maxBytes: setting("SIDEGATE_AUDIT_MAX_BYTES", integer(0, Number.MAX_SAFE_INTEGER), { fallback: 0 }),
+  verifySeconds: setting("SIDEGATE_VERIFY_SECONDS", integer(0, 7 * 86_400), { fallback: 21_600 }),
+  kubeconfig: setting("SIDEGATE_KUBECONFIG", absolutePath(), { fallback: "" }),
+  apiHost: setting("KUBERNETES_SERVICE_HOST", text(), { fallback: "" }),
+  apiPort: setting("KUBERNETES_SERVICE_PORT", text(), { fallback: "443" }),
 } as const;
+
+export type CollectorConfig = Config<typeof SHAPE>;
 
 function fail(message: string): never {
   process.stderr.write(`${message}\n`);
   process.exit(2);
 }
 
-function listenOn(config: Config<typeof SHAPE>): Listen {
-  const { socket, host, port, certificates, tokenKeys } = config;
-  if (socket !== "") return { kind: "unix", path: socket };
-  if (certificates === "" || tokenKeys === "")
-    fail("SIDEGATE_COLLECTOR_SOCKET, or SIDEGATE_CERTIFICATES and SIDEGATE_TOKEN_KEYS, must say how to listen.");
-  const read = (name: string): string => readFileSync(path.join(certificates, name), "utf8");
-  return { kind: "tls", host, port, cert: read("tls.crt"), key: read("tls.key") };
-}
-
-/** The verifier of tokens is loaded only where it is used. */
-async function podSender(
-  config: Config<typeof SHAPE>,
-): Promise<(authorization: string | null) => Promise<Sender | null>> {
-  const { createPodTokens } = await import("../src/identity/pod-token.ts");
-  const keys = JSON.parse(readFileSync(config.tokenKeys, "utf8")) as Parameters<typeof createPodTokens>[0]["keys"];
-  const tokens = createPodTokens({ keys, issuer: config.tokenIssuer, wallMs: () => systemClock.wallMs() });
-  return async (authorization) => {
-    const reading = await tokens(authorization);
-    if (reading.kind === "refused") {
-      say("sender refused", { why: reading.why });
-      return null;
-    }
-    const { namespace, pod, uid } = reading.identity;
-    return { subject: `${namespace}/${pod}`, claims: { namespace, pod, uid } };
-  };
-}
-
 const reading = readConfig(process.env, SHAPE);
 const config = reading.ok ? reading.config : fail(problemText(reading.problems));
-const listen = listenOn(config);
+const clusterParts = config.socket === "" ? await partsOf(config) : null;
+const listen: Listen =
+  clusterParts === null
+    ? { kind: "unix", path: config.socket }
+    : { kind: "tls", host: config.host, port: config.port, ...clusterParts.certificate };
 
 const collector = await startCollector({
   database: config.database,
   listen,
-  authenticate: listen.kind === "unix" ? null : await podSender(config),
+  authenticate: clusterParts === null ? null : (authorization) => clusterParts.senders.pod(authorization),
+  ...(clusterParts === null ? {} : { cluster: clusterParts.options }),
   clock: systemClock,
   onFinding: (finding, boot, seq) => say("finding", { finding, boot, seq }),
   onError: (fault) => say("error", { message: fault.message }),
 });
+clusterParts?.follow(collector);
 process.send?.({ kind: "ready" });
 if (listen.kind === "tls") say("serving", { port: collector.port });
 
@@ -87,6 +80,7 @@ let ending = false;
 async function end(): Promise<void> {
   if (ending) return;
   ending = true;
+  clusterParts?.close();
   await collector.close();
   process.exit(0);
 }
@@ -94,3 +88,11 @@ process.on("SIGTERM", () => void end());
 process.on("SIGINT", () => void end());
 // The parent that started us is gone: nobody will send any more.
 process.on("disconnect", () => void end());
+
+/** What a cluster needs is loaded only there. */
+async function partsOf(from: CollectorConfig) {
+  if (from.certificates === "" || from.tokenKeys === "")
+    fail("SIDEGATE_COLLECTOR_SOCKET, or SIDEGATE_CERTIFICATES and SIDEGATE_TOKEN_KEYS, must say how to listen.");
+  const { openClusterParts } = await import("../src/collector/cluster-parts.ts");
+  return await openClusterParts(from, say).catch((fault: unknown) => fail(String(fault)));
+}

@@ -2,17 +2,10 @@
 import type { Command } from "commander";
 import { toEvent } from "../../src/collector/event.ts";
 import { renderTable } from "../../src/collector/table.ts";
-import {
-  defaultDatabase,
-  exitWith,
-  type FilterOptions,
-  filterOf,
-  parseCount,
-  parseTime,
-  withStore,
-} from "./audit-store.ts";
+import { addSourceOptions, type SourceOptions, withRecords } from "./audit-source.ts";
+import { defaultDatabase, exitWith, type FilterOptions, filterOf, parseCount, parseTime } from "./audit-store.ts";
 
-export interface QueryOptions extends FilterOptions {
+export interface QueryOptions extends FilterOptions, Omit<SourceOptions, "db"> {
   readonly db: string;
   readonly limit: number;
   readonly json?: boolean;
@@ -37,13 +30,13 @@ export function addFilterOptions(command: Command, json = true): Command {
 }
 
 export function registerAuditQuery(audit: Command): void {
-  addFilterOptions(audit.command("query").description("Show records that match"))
+  addSourceOptions(addFilterOptions(audit.command("query").description("Show records that match")))
     .option("--limit <n>", "the newest so many", parseCount, 100)
     .action(async (options: QueryOptions) => exitWith(query(options)));
 }
 
 async function query(options: QueryOptions): Promise<number> {
-  const found = await withStore(options.db, (store) => store.find(filterOf(options, options.limit)));
+  const found = await withRecords(options, (store) => store.find(filterOf(options, options.limit)));
   const events = found.toReversed().map(toEvent);
   if (options.json === true) for (const event of events) process.stdout.write(`${JSON.stringify(event)}\n`);
   else if (events.length === 0) process.stderr.write("No record matches.\n");

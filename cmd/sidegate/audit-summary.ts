@@ -1,26 +1,29 @@
 /** `sidegate audit summary --run ID`: what one run did; without `--run`, the newest sidecar's. */
 import type { Command } from "commander";
 import { toEvent } from "../../src/collector/event.ts";
+import { MAX_FOUND } from "../../src/collector/read-api.ts";
 import { renderSummary, type Summary, summarise } from "../../src/collector/summary.ts";
 import { addFilterOptions, type QueryOptions } from "./audit-query.ts";
-import { exitWith, filterOf, withStore } from "./audit-store.ts";
+import { addSourceOptions, isRemote, withRecords } from "./audit-source.ts";
+import { exitWith, filterOf } from "./audit-store.ts";
 
 /** More operations than this are counted from the newest on, and the summary says so. */
 const MOST = 100_000;
 
 export function registerAuditSummary(audit: Command): void {
-  addFilterOptions(audit.command("summary").description("Count what a run did, and what was denied")).action(
-    async (options: QueryOptions) => exitWith(printSummary(options)),
-  );
+  addSourceOptions(
+    addFilterOptions(audit.command("summary").description("Count what a run did, and what was denied")),
+  ).action(async (options: QueryOptions) => exitWith(printSummary(options)));
 }
 
 async function printSummary(options: QueryOptions): Promise<number> {
-  const summary: Summary = await withStore(options.db, async (store) => {
-    const filter = filterOf({ ...options, all: false }, MOST);
-    const narrowed = Object.keys(filter).length > 1;
+  const summary: Summary = await withRecords(options, async (store) => {
+    const most = isRemote(options) ? MAX_FOUND : MOST;
+    const filter = filterOf({ ...options, all: false }, most);
+    const narrowed = isRemote(options) || Object.keys(filter).length > 1;
     const [newest] = narrowed ? [] : await store.find({ kinds: ["boot"], limit: 1 });
     const found = await store.find(newest === undefined ? filter : { ...filter, boot: newest.boot });
-    return summarise(found.map(toEvent), found.length >= MOST);
+    return summarise(found.map(toEvent), found.length >= most);
   });
   process.stdout.write(options.json === true ? `${JSON.stringify(summary)}\n` : renderSummary(summary));
   return 0;

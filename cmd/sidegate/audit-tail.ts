@@ -5,13 +5,15 @@ import type { AuditEvent } from "../../src/collector/event.ts";
 import { Follower } from "../../src/collector/follow.ts";
 import { renderTable } from "../../src/collector/table.ts";
 import { addFilterOptions, type QueryOptions } from "./audit-query.ts";
-import { exitWith, filterOf, parseCount, withStore } from "./audit-store.ts";
+import { addSourceOptions, isRemote, withRecords } from "./audit-source.ts";
+import { exitWith, filterOf, parseCount } from "./audit-store.ts";
 
 const POLL_MS = 250;
+const REMOTE_POLL_MS = 1_000;
 
 export function registerAuditTail(audit: Command): void {
-  addFilterOptions(audit.command("tail").description("Show records as they arrive"))
-    .option("-n, --limit <n>", "begin with the newest so many", parseCount, 10)
+  addSourceOptions(addFilterOptions(audit.command("tail").description("Show records as they arrive")))
+    .option("--limit <n>", "begin with the newest so many", parseCount, 10)
     .action(async (options: QueryOptions) => exitWith(tail(options)));
 }
 
@@ -21,13 +23,13 @@ async function tail(options: QueryOptions): Promise<number> {
   process.once("SIGINT", end);
   process.once("SIGTERM", end);
   process.stdout.once("error", end); // the reader of our pipe is gone
-  await withStore(options.db, async (store) => {
+  await withRecords(options, async (store) => {
     const follower = new Follower(store, filterOf(options, options.limit));
     let first = true;
     while (!stop.signal.aborted) {
       show(await follower.next(Date.now()), options.json === true, first);
       first = false;
-      await wait(POLL_MS, undefined, { signal: stop.signal }).catch(() => {});
+      await wait(isRemote(options) ? REMOTE_POLL_MS : POLL_MS, undefined, { signal: stop.signal }).catch(() => {});
     }
   });
   return 0;

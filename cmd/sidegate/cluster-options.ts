@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { createKube } from "../../src/kube/client.ts";
 import { KubeconfigError } from "../../src/kube/kubeconfig.ts";
 import { type Kube, KubeError } from "../../src/kube/port.ts";
-import { findAccess } from "../../src/kube/user-access.ts";
+import { findAccess, type UserAccess } from "../../src/kube/user-access.ts";
 
 export interface ClusterOptions {
   readonly kubeconfig?: string;
@@ -20,12 +20,15 @@ export function addClusterOptions(command: Command): Command {
 }
 
 /** Rejects where no kubeconfig is found or it cannot be read. */
-export async function clusterOf({ kubeconfig = "", context = "" }: ClusterOptions): Promise<Kube> {
-  const access = await findAccess(
+export async function accessOf({ kubeconfig = "", context = "" }: ClusterOptions): Promise<UserAccess> {
+  return await findAccess(
     { kubeconfig, context },
     { env: process.env, home: homedir(), interactive: process.stdin.isTTY, wallMs: () => Date.now() },
   );
-  return createKube(access);
+}
+
+export async function clusterOf(options: ClusterOptions): Promise<Kube> {
+  return createKube(await accessOf(options));
 }
 
 /** What the cluster refuses is an outcome: 1, with its own words. */

@@ -1,10 +1,11 @@
 /** `sidegate why [ID]`: one operation, what was decided, by which rule, and what came of it. */
 import type { Command } from "commander";
 import { type AuditEvent, toEvent } from "../../src/collector/event.ts";
-import type { RecordStore } from "../../src/collector/store/port.ts";
+import type { Records } from "../../src/collector/remote.ts";
 import { explainEvent } from "../../src/collector/why.ts";
 import { idOf } from "./audit-erase.ts";
-import { defaultDatabase, exitWith, withStore } from "./audit-store.ts";
+import { addSourceOptions, type SourceOptions, withRecords } from "./audit-source.ts";
+import { defaultDatabase, exitWith } from "./audit-store.ts";
 
 export interface Explanation {
   /** Where the rule stands: `file:line`. */
@@ -16,15 +17,14 @@ export interface Explanation {
 /** Judges a recorded operation once more with the policy at hand; null: that policy is not here. */
 export type Explain = (event: AuditEvent) => Promise<Explanation | null>;
 
-interface WhyOptions {
-  readonly db: string;
+interface WhyOptions extends SourceOptions {
   readonly json?: boolean;
 }
 
 export function registerWhy(program: Command, explain: Explain | null = null): void {
-  program
-    .command("why")
-    .description("Say why an operation was denied or allowed, and what came of it")
+  addSourceOptions(
+    program.command("why").description("Say why an operation was denied or allowed, and what came of it"),
+  )
     .argument("[id]", "the record's id, as in Sidegate-Event; default: the last denial")
     .option("--db <file>", "the record's SQLite file", defaultDatabase())
     .option("--json", "as one JSON object")
@@ -32,7 +32,7 @@ export function registerWhy(program: Command, explain: Explain | null = null): v
 }
 
 async function why(id: string | undefined, options: WhyOptions, explain: Explain | null): Promise<number> {
-  const event = await withStore(options.db, (store) => eventOf(store, id));
+  const event = await withRecords(options, (store) => eventOf(store, id));
   if (event === null) {
     process.stderr.write(id === undefined ? "Nothing was denied.\n" : "No record has this id.\n");
     return 1;
@@ -44,7 +44,7 @@ async function why(id: string | undefined, options: WhyOptions, explain: Explain
   return 0;
 }
 
-async function eventOf(store: RecordStore, id: string | undefined): Promise<AuditEvent | null> {
+async function eventOf(store: Records, id: string | undefined): Promise<AuditEvent | null> {
   if (id === undefined) {
     const [last] = await store.find({ verdict: "deny", limit: 1 });
     return last === undefined ? null : toEvent(last);

@@ -3,8 +3,14 @@ import { randomUUID } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock } from "#core/clock.ts";
+import type { Kube } from "#kube/port.ts";
+import { type Registry } from "#process/metrics.ts";
+import type { ActOptions } from "./act.ts";
 import { openSigner } from "./checkpoint.ts";
+import { type ClusterWork, startClusterWork } from "./cluster-work.ts";
 import { createIngest, type Finding, type Sender } from "./ingest.ts";
+import { Limiter, SENDER_LIMITS, type SenderLimits } from "./limits.ts";
+import type { RetentionRules } from "./retention.ts";
 import { type CollectorServer, type Listen, serveCollector } from "./server.ts";
 import { openSqlite } from "./store/sqlite.ts";
 
@@ -14,9 +20,34 @@ export interface CollectorOptions {
   readonly listen: Listen;
   /** Null: on a Unix socket, whose permissions decide. */
   readonly authenticate: ((authorization: string | null) => Promise<Sender | null>) | null;
+  /** What there is in a cluster; absent under `sidegate run`. */
+  readonly cluster?: ClusterOptions;
   readonly clock: Clock;
   readonly onFinding: (finding: Finding, boot: string, seq: number) => void;
   readonly onError: (fault: Error) => void;
+}
+
+export interface ClusterOptions {
+  /** Asked about readers. Null: nobody reads over the network. */
+  readonly kube: Kube | null;
+  readonly actor: (authorization: string | null) => Promise<string | null>;
+  readonly retention: () => RetentionRules;
+  /** Bytes that the store may have; 0: what the volume gives. */
+  readonly maxBytes: number;
+  /** How often retention runs, and the whole record is verified; 0: never. */
+  readonly retainEveryMs: number;
+  readonly verifyEveryMs: number;
+  readonly limits?: SenderLimits;
+  readonly registry: Registry;
+  /** When the serving certificate ends, in wall milliseconds. */
+  readonly certificateEndsMs: () => number;
+  /** Bytes that a volume has left; for tests. */
+  readonly available?: (folder: string) => number;
+}
+
+export interface Collector extends CollectorServer {
+  /** For the metric. */
+  readonly reloaded: ClusterWork["reloaded"];
 }
 
 const LOCAL: Sender = { subject: "local", claims: null };
@@ -25,7 +56,7 @@ export function keyPath(database: string): string {
   return `${database}.key`;
 }
 
-export async function startCollector(options: CollectorOptions): Promise<CollectorServer> {
+export async function startCollector(options: CollectorOptions): Promise<Collector> {
   if (options.authenticate === null && options.listen.kind !== "unix")
     throw new Error("a network listener needs an authenticator");
   mkdirSync(dirname(options.database), { recursive: true, mode: 0o700 });
@@ -34,13 +65,34 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     const signer = openSigner(keyPath(options.database), randomUUID());
     await store.setPublicKey(signer.publicPem);
     const { clock, onFinding, onError, listen } = options;
-    const ingest = createIngest({ store, signer, clock, onFinding });
+    const acts: ActOptions = { store, signer, clock };
+    const { database, cluster } = options;
+    const work = cluster === undefined ? null : await startClusterWork({ ...acts, database, onError }, cluster);
+    const ingest = createIngest({
+      ...acts,
+      onFinding(finding, boot, seq) {
+        work?.found(finding);
+        onFinding(finding, boot, seq);
+      },
+      ...(work === null
+        ? {}
+        : { room: () => work.room(), onStored: (records: number, newestMs: number) => work.stored(records, newestMs) }),
+    });
     const authenticate = options.authenticate ?? ((): Promise<Sender> => Promise.resolve(LOCAL));
-    const server = await serveCollector({ listen, ingest, authenticate, onError });
+    const server = await serveCollector({
+      listen,
+      ingest: timed(ingest, work),
+      authenticate,
+      onError,
+      ...doorOf(options, work),
+    });
     return {
       port: server.port,
+      reloaded: (what, outcome) => work?.reloaded(what, outcome),
+      useCertificate: (certificate) => server.useCertificate(certificate),
       async close() {
         await server.close();
+        await work?.close();
         await store.close();
       },
     };
@@ -48,4 +100,13 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     await store.close();
     throw fault;
   }
+}
+
+function doorOf({ cluster, clock }: CollectorOptions, work: ClusterWork | null) {
+  if (cluster === undefined || work === null) return {};
+  return { cluster: work.door, limiter: new Limiter(cluster.limits ?? SENDER_LIMITS, clock), answered: work.answered };
+}
+
+function timed(ingest: ReturnType<typeof createIngest>, work: ClusterWork | null): ReturnType<typeof createIngest> {
+  return work === null ? ingest : (request) => work.timed(() => ingest(request));
 }

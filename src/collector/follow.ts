@@ -3,19 +3,20 @@
  * on record too, so that one line tells both.
  */
 import { type AuditEvent, toEvent } from "./event.ts";
-import type { Filter, Found, RecordStore } from "./store/port.ts";
+import type { Records } from "./remote.ts";
+import type { Filter, Found } from "./store/port.ts";
 
 /** How long a line waits for its outcome, in ms. */
 const PATIENCE_MS = 2_000;
 const PAGE = 500;
 
 export class Follower {
-  readonly #store: RecordStore;
+  readonly #store: Records;
   readonly #filter: Filter;
   #after: number | null = null;
   #waiting: { readonly found: Found; readonly sinceMs: number }[] = [];
 
-  constructor(store: RecordStore, filter: Filter) {
+  constructor(store: Records, filter: Filter) {
     this.#store = store;
     this.#filter = filter;
   }

@@ -174,9 +174,9 @@ export const COLLECTOR_METRICS = {
   reloads: {
     name: "sidegate_collector_reloads_total",
     type: "counter",
-    help: "Files read anew, by what and outcome: certificate or keys; taken or refused.",
+    help: "Files read anew, by what and outcome: certificate, keys or retention; taken or refused.",
     labels: ["what", "outcome"],
-    maxSeries: 4,
+    maxSeries: 6,
   },
   faults: {
     name: "sidegate_collector_faults_total",

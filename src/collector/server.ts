@@ -1,13 +1,20 @@
 /**
  * The collector's door: HTTP/1.1 on a Unix socket (`sidegate run`: who may open it is who may write) or TLS (a cluster: bearer
- * token). Reads nothing but POST /v1/records/<boot>, and says /live and /ready.
+ * token). POST /v1/records/<boot> from sidecars, POST /v1/acts from the control plane, questions of readers; /live, /ready, /metrics.
+ *
+ * Who asks is found out before a body is read, and bodies in memory are bounded, all together.
  */
 import { chmodSync, existsSync, mkdirSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http";
-import { createServer as createTlsServer } from "node:https";
+import { createServer as createTlsServer, Server as TlsServer } from "node:https";
 import { connect, type Server } from "node:net";
 import { dirname } from "node:path";
-import type { Ingest, Sender } from "./ingest.ts";
+import { ACTS_PATH } from "#audit/acts.ts";
+import { CONTENT_TYPE } from "#process/metrics.ts";
+import type { Ingest, IngestAnswer, Sender } from "./ingest.ts";
+import type { Limiter } from "./limits.ts";
+import { READ_PATHS, type ReadApi, type ReadOutcome } from "./read-api.ts";
+import { isFull } from "./store/sqlite.ts";
 
 export type Listen =
   | { readonly kind: "unix"; readonly path: string }
@@ -18,7 +25,23 @@ export interface ServerOptions {
   readonly ingest: Ingest;
   /** Null: not known, answered 401. `authorization`: the header, or null. */
   readonly authenticate: (authorization: string | null) => Promise<Sender | null>;
+  /** Absent: not in a cluster. */
+  readonly cluster?: ClusterDoor;
+  readonly limiter?: Limiter;
+  /** Told how each batch was answered. */
+  readonly answered?: (outcome: "stored" | "refused" | "limited" | "full" | "failed", bytes: number) => void;
   readonly onError?: (fault: Error) => void;
+}
+
+/** What there is in a cluster besides taking batches. */
+export interface ClusterDoor {
+  /** The service account that may put acts on record; null: it may not. */
+  readonly actor: (authorization: string | null) => Promise<string | null>;
+  readonly act: (actor: string, body: string) => Promise<HttpResponse>;
+  readonly read: ReadApi;
+  readonly readAnswered: (outcome: ReadOutcome) => void;
+  readonly metrics: () => string;
+  readonly ready: () => boolean;
 }
 
 export interface CollectorServer {
@@ -26,19 +49,27 @@ export interface CollectorServer {
   readonly port: number;
   /** Takes no new connection, answers what is under way, then resolves. */
   close(): Promise<void>;
+  /** Connections made from now on are answered with it. TLS only. */
+  useCertificate(certificate: { readonly cert: string; readonly key: string }): void;
 }
 
 export interface HttpRequest {
   readonly method: string;
   readonly url: string;
   readonly authorization: string | null;
+  /** A reader's token where the API server's proxy took the usual header for itself. */
+  readonly token?: string | null;
   readonly body: Uint8Array;
 }
 
 export interface HttpResponse {
   readonly status: number;
   readonly body: string;
+  readonly type?: string;
 }
+
+/** How a reader's token comes through the API server's proxy. */
+export const READER_HEADER = "sidegate-token";
 
 /** The sender's batches are smaller (shipper.ts); one commit may be as long as this. */
 const MAX_BODY_BYTES = 20 * 1024 * 1024;
@@ -47,20 +78,113 @@ const REQUEST_MS = 30_000;
 /** How long a batch under way may take when the collector is asked to end. */
 const DRAIN_MS = 5_000;
 
+const DENIED: HttpResponse = { status: 401, body: '{"error":"who is this?"}' };
+const LATER: HttpResponse = { status: 429, body: '{"error":"one batch at a time, and not so much at once"}' };
+const MAX_QUESTION_BYTES = 64 * 1024;
+
+/** What a request needs before its body is read; what then comes of the body. */
+type Admitted =
+  | { readonly kind: "answer"; readonly answer: HttpResponse }
+  | {
+      readonly kind: "body";
+      readonly maxBytes: number;
+      readonly take: (body: Uint8Array) => Promise<HttpResponse>;
+      /** Called once, whatever came of it. */
+      readonly done: () => void;
+    };
+
+const answer = (status: number, body: string): Admitted => ({ kind: "answer", answer: { status, body } });
+
 export async function respond(options: ServerOptions, request: HttpRequest): Promise<HttpResponse> {
+  const admitted = await admit(options, request);
+  if (admitted.kind === "answer") return admitted.answer;
+  try {
+    return await admitted.take(request.body);
+  } finally {
+    admitted.done();
+  }
+}
+
+async function admit(options: ServerOptions, request: Omit<HttpRequest, "body">): Promise<Admitted> {
+  const { cluster } = options;
   const url = new URL(request.url, "http://collector");
-  if (request.method === "GET" && (url.pathname === "/live" || url.pathname === "/ready"))
-    return { status: 200, body: "ok\n" };
+  if (request.method === "GET") {
+    if (url.pathname === "/live") return answer(200, "ok\n");
+    if (url.pathname === "/ready") return cluster?.ready() === false ? answer(503, "not ready\n") : answer(200, "ok\n");
+    if (url.pathname === "/metrics" && cluster !== undefined)
+      return { kind: "answer", answer: { status: 200, body: cluster.metrics(), type: CONTENT_TYPE } };
+  }
   const boot = BOOT_PATH.exec(url.pathname)?.[1];
-  if (boot === undefined) return { status: 404, body: '{"error":"no such path"}' };
-  if (request.method !== "POST") return { status: 405, body: '{"error":"POST only"}' };
+  const reads = cluster !== undefined && (READ_PATHS as readonly string[]).includes(url.pathname);
+  const acts = cluster !== undefined && url.pathname === ACTS_PATH;
+  if (boot === undefined && !reads && !acts) return answer(404, '{"error":"no such path"}');
+  if (request.method !== "POST") return answer(405, '{"error":"POST only"}');
+  if (boot !== undefined) return await admitBatch(options, request, boot, url.searchParams.get("gap") === "1");
+  if (cluster === undefined) return answer(404, '{"error":"no such path"}');
+  if (acts) {
+    const actor = await cluster.actor(request.authorization);
+    if (actor === null) return { kind: "answer", answer: DENIED };
+    const take = (body: Uint8Array): Promise<HttpResponse> => cluster.act(actor, Buffer.from(body).toString("utf8"));
+    return { kind: "body", maxBytes: MAX_QUESTION_BYTES, take, done: () => undefined };
+  }
+  const bearer = /^Bearer (.+)$/.exec(request.authorization ?? "")?.[1] ?? null;
+  const token = request.token ?? bearer;
+  return {
+    kind: "body",
+    maxBytes: MAX_QUESTION_BYTES,
+    done: () => undefined,
+    async take(body) {
+      try {
+        const read = await cluster.read(url.pathname, token, Buffer.from(body).toString("utf8"));
+        cluster.readAnswered(read.outcome);
+        return { status: read.status, body: JSON.stringify(read.body) };
+      } catch (fault) {
+        cluster.readAnswered("failed");
+        throw fault;
+      }
+    },
+  };
+}
+
+async function admitBatch(
+  options: ServerOptions,
+  request: Omit<HttpRequest, "body">,
+  boot: string,
+  gap: boolean,
+): Promise<Admitted> {
+  const { limiter, answered } = options;
   const sender = await options.authenticate(request.authorization);
-  if (sender === null) return { status: 401, body: '{"error":"who is this?"}' };
-  const gap = url.searchParams.get("gap") === "1";
-  const answer = await options.ingest({ boot, lines: request.body, gap, sender });
-  return answer.kind === "acknowledged"
-    ? { status: 200, body: `{"acknowledged":${answer.seq}}` }
-    : { status: answer.status, body: JSON.stringify({ error: answer.why }) };
+  if (sender === null) return { kind: "answer", answer: DENIED };
+  const done = limiter === undefined ? (): void => undefined : limiter.begin(sender.subject);
+  if (done === null) {
+    answered?.("limited", 0);
+    return { kind: "answer", answer: LATER };
+  }
+  return {
+    kind: "body",
+    maxBytes: MAX_BODY_BYTES,
+    done,
+    async take(body) {
+      limiter?.spend(sender.subject, body.length);
+      let said: IngestAnswer;
+      try {
+        said = await options.ingest({ boot, lines: body, gap, sender });
+      } catch (fault) {
+        if (!isFull(fault)) {
+          answered?.("failed", body.length);
+          throw fault;
+        }
+        options.onError?.(fault as Error);
+        said = { kind: "refused", status: 507, why: "the collector's volume has no room" };
+      }
+      if (said.kind === "acknowledged") {
+        answered?.("stored", body.length);
+        return { status: 200, body: `{"acknowledged":${said.seq}}` };
+      }
+      answered?.(said.status === 507 ? "full" : said.status === 503 ? "failed" : "refused", body.length);
+      return { status: said.status, body: JSON.stringify({ error: said.why }) };
+    },
+  };
 }
 
 /** Rejects where the address cannot be had: also when another collector listens on that socket. */
@@ -78,6 +202,9 @@ export async function serveCollector(options: ServerOptions): Promise<CollectorS
   const address = server.address();
   return {
     port: typeof address === "object" && address !== null ? address.port : 0,
+    useCertificate(certificate) {
+      if (server instanceof TlsServer) server.setSecureContext({ ...certificate, minVersion: "TLSv1.3" });
+    },
     async close() {
       closing = true;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -99,36 +226,57 @@ async function handle(
   response: ServerResponse,
   closing: () => boolean,
 ): Promise<void> {
-  let answer: HttpResponse;
+  let said: HttpResponse;
   try {
-    const body = await readBody(request);
     const { method = "GET", url = "/" } = request;
     const authorization = request.headers.authorization ?? null;
-    answer =
-      body === null
-        ? { status: 413, body: '{"error":"too large"}' }
-        : await respond(options, { method, url, authorization, body });
+    const given = request.headers[READER_HEADER];
+    const token = typeof given === "string" ? given : null;
+    const admitted = await admit(options, { method, url, authorization, token });
+    said = admitted.kind === "answer" ? admitted.answer : await takeBody(options, request, admitted);
   } catch (fault) {
     // A store that fails (a full disk) acknowledges nothing: the sender keeps its lines and tries again.
     options.onError?.(fault instanceof Error ? fault : new Error(String(fault)));
-    answer = { status: 503, body: '{"error":"not stored"}' };
+    said = { status: 503, body: '{"error":"not stored"}' };
   }
   // A kept connection would keep a closing server open.
-  const close = answer.status === 413 || closing() ? { connection: "close" } : {};
-  response.writeHead(answer.status, {
-    "content-type": answer.body.startsWith("{") ? "application/json" : "text/plain",
-    "content-length": Buffer.byteLength(answer.body),
+  const close = !request.complete || closing() ? { connection: "close" } : {};
+  response.writeHead(said.status, {
+    "content-type": said.type ?? (said.body.startsWith("{") ? "application/json" : "text/plain"),
+    "content-length": Buffer.byteLength(said.body),
     ...close,
   });
-  response.end(answer.body);
+  response.end(said.body);
+  // What was not read is thrown away as it comes, so that the answer is not lost with a reset.
+  if (!request.complete) request.resume();
 }
 
-async function readBody(request: IncomingMessage): Promise<Uint8Array | null> {
+async function takeBody(
+  { limiter }: ServerOptions,
+  request: IncomingMessage,
+  admitted: Admitted & { readonly kind: "body" },
+): Promise<HttpResponse> {
+  const announced = Number(request.headers["content-length"] ?? admitted.maxBytes);
+  const held = Math.min(Number.isFinite(announced) ? announced : admitted.maxBytes, admitted.maxBytes);
+  try {
+    if (limiter?.hold(held) === false) return LATER;
+    try {
+      const body = await readBody(request, admitted.maxBytes);
+      return body === null ? { status: 413, body: '{"error":"too large"}' } : await admitted.take(body);
+    } finally {
+      limiter?.release(held);
+    }
+  } finally {
+    admitted.done();
+  }
+}
+
+async function readBody(request: IncomingMessage, maxBytes: number): Promise<Uint8Array | null> {
   const parts: Buffer[] = [];
   let length = 0;
   for await (const part of request as AsyncIterable<Buffer>) {
     length += part.length;
-    if (length > MAX_BODY_BYTES) return null;
+    if (length > maxBytes) return null;
     parts.push(part);
   }
   return Buffer.concat(parts, length);

@@ -1,0 +1,64 @@
+/**
+ * Every reading is itself on record, before its answer is given: who, which namespace, by which filter. The same question again within
+ * a minute (following the record asks four times a second) is counted, and told with the next act of its kind or when we end.
+ *
+ * Errs towards no answer: a reading that cannot be recorded is not answered.
+ */
+import type { Clock } from "#core/clock.ts";
+import { Lru } from "#core/lru.ts";
+import { type ActOptions, recordAct } from "./act.ts";
+
+export interface Reading {
+  readonly by: string;
+  /** "*": all. */
+  readonly namespace: string;
+  readonly what: string;
+  readonly members: Readonly<Record<string, unknown>>;
+}
+
+const WINDOW_MS = 60_000;
+const MAX_KINDS = 1_000;
+
+interface Kind {
+  readonly reading: Reading;
+  readonly sinceMs: number;
+  repeats: number;
+}
+
+export class ReadLog {
+  readonly #options: ActOptions;
+  readonly #clock: Clock;
+  readonly #kinds: Lru<string, Kind>;
+  readonly #onFault: (fault: unknown) => void;
+
+  constructor(options: ActOptions, onFault: (fault: unknown) => void) {
+    this.#options = options;
+    this.#clock = options.clock;
+    this.#onFault = onFault;
+    this.#kinds = new Lru(MAX_KINDS, (_key, kind) => void this.#tell(kind).catch(onFault));
+  }
+
+  async record(reading: Reading): Promise<void> {
+    const key = JSON.stringify(reading);
+    const before = this.#kinds.get(key);
+    if (before !== undefined && this.#clock.elapsedMs() - before.sinceMs < WINDOW_MS) {
+      before.repeats++;
+      return;
+    }
+    const { by, namespace, what, members } = reading;
+    const repeats = before === undefined || before.repeats === 0 ? {} : { repeats: before.repeats };
+    await recordAct(this.#options, "read", { by, namespace, what, ...members, ...repeats });
+    this.#kinds.set(key, { reading, sinceMs: this.#clock.elapsedMs(), repeats: 0 });
+  }
+
+  /** At the end: what was only counted. */
+  async close(): Promise<void> {
+    for (const kind of this.#kinds.values()) await this.#tell(kind).catch(this.#onFault);
+  }
+
+  async #tell({ reading, repeats }: Kind): Promise<void> {
+    if (repeats === 0) return;
+    const { by, namespace, what, members } = reading;
+    await recordAct(this.#options, "read", { by, namespace, what, ...members, repeats });
+  }
+}
