@@ -12,13 +12,14 @@ import { footprint } from "./parts/footprint.ts";
 import { http } from "./parts/http.ts";
 import { policy } from "./parts/policy.ts";
 import { postgres } from "./parts/postgres.ts";
+import { postgresBulk } from "./parts/postgres-bulk.ts";
 import { profile } from "./parts/profile.ts";
 import { killAll } from "./process.ts";
 import { print, type Report } from "./report.ts";
 import type { RoundsPlan } from "./rounds.ts";
 
 const PARTS: Readonly<Record<string, (folder: string, plan: RoundsPlan, words: readonly string[]) => Promise<Report>>> =
-  { http, bulk, policy, postgres, footprint, admission, profile };
+  { http, bulk, policy, postgres, "postgres-bulk": postgresBulk, footprint, admission, profile };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -18,6 +18,7 @@ import {
 } from "./codec/backend.ts";
 import type { WireFault } from "./codec/fault.ts";
 import { MessageReader, type MessageTaker } from "./codec/reader.ts";
+import { MaskedRows } from "./masked-rows.ts";
 import type { Masks } from "./masks.ts";
 import type { Step, Steps } from "./steps.ts";
 import type { Talk } from "./talk.ts";
@@ -49,6 +50,8 @@ export class Answers implements MessageTaker {
   readonly #masks: Masks;
   readonly #steps: Steps;
   readonly #reader: MessageReader;
+  /** Rows with masks, on their way to the agent. */
+  readonly #rows: MaskedRows;
   /** The chunk being read, and what of it is to be passed on as it is. */
   #chunk: Chunk | null = null;
   #from = 0;
@@ -65,6 +68,7 @@ export class Answers implements MessageTaker {
     this.#talk = talk;
     this.#masks = masks;
     this.#steps = talk.steps;
+    this.#rows = new MaskedRows(talk);
     this.#reader = new MessageReader(this, Math.max(talk.limits.describedBytes, talk.limits.rowBytes));
   }
 
@@ -239,8 +243,8 @@ export class Answers implements MessageTaker {
     }
     const { mask, act } = first;
     if (mask === null || act === null) return this.#pass(chunk, from, to);
-    this.#flush();
-    return this.#say(act.permit, typed("D", mask.row(chunk.slice(from + 5, to))));
+    this.#addRow(act.permit, BACKEND.dataRow, mask.row(chunk.view(from + 5, to)));
+    return null;
   }
 
   #notice(first: Step | null, chunk: Chunk, from: number, to: number): WireFault | null {
@@ -359,9 +363,10 @@ export class Answers implements MessageTaker {
   }
 
   #maskedCopy(chunk: Chunk, from: number, to: number): WireFault | null {
-    this.#flush();
-    const data = this.#masks.copyData(chunk.slice(from + 5, to));
-    return data === null ? "count" : this.#say(this.#charged(), typed("d", data));
+    const data = this.#masks.copyData(chunk.view(from + 5, to));
+    if (data === null) return "count";
+    this.#addRow(this.#charged(), BACKEND.copyData, data);
+    return null;
   }
 
   #endCopy(): void {
@@ -406,7 +411,15 @@ export class Answers implements MessageTaker {
     return null;
   }
 
+  /** Behind whatever is to be passed on as it is. */
+  #addRow(permit: Permit, type: number, body: Uint8Array): void {
+    if (this.#from !== this.#to) this.#flush();
+    this.#rows.add(permit, type, body);
+  }
+
+  /** Rows first: they came before what is passed on as it is. */
   #flush(): void {
+    this.#rows.flush();
     const chunk = this.#chunk;
     if (chunk === null || this.#from === this.#to) return;
     const from = this.#from;
@@ -427,12 +440,4 @@ export class Answers implements MessageTaker {
 
 function isRunning(step: Step): boolean {
   return (step.kind === "execute" || step.kind === "query") && (step.act !== null || step.collecting !== null);
-}
-
-function typed(type: string, body: Uint8Array): Uint8Array {
-  const bytes = Buffer.allocUnsafe(body.length + 5);
-  bytes[0] = type.charCodeAt(0);
-  bytes.writeUInt32BE(body.length + 4, 1);
-  bytes.set(body, 5);
-  return bytes;
 }
