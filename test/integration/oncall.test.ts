@@ -16,7 +16,7 @@ import {
   type Said,
   startOncallLab,
 } from "../support/oncall-lab.ts";
-import { requireThat } from "../support/require.ts";
+import { findProgram, requireThat } from "../support/require.ts";
 
 interface Finding {
   readonly check: string;
@@ -46,6 +46,8 @@ beforeAll(async () => {
   };
   const kind = { apiVersion: "sidegate.dev/v1alpha1", kind: "EgressTarget" };
   await lab.put({ ...kind, metadata: { namespace: "shop", name: "db" }, spec: target });
+  const freeze = { apiVersion: "sidegate.dev/v1alpha1", kind: "Freeze", metadata: { namespace: "shop", name: "f1" } };
+  await lab.put({ ...freeze, spec: { reason: "it looks odd", by: "ada" } });
   await install(lab, Date.now());
 }, 180_000);
 afterAll(async () => lab?.stop());
@@ -299,6 +301,7 @@ describe("sidegate status", () => {
       /^ {2}EgressTarget shop\/db: not looked at by the controller yet$/m,
       /^ {2}shop: observe mode until .* left\)/m,
       /^ {2}EgressTarget shop\/db: insecureCredential: db goes over unverified TLS to 127\.0\.0\.1:5432$/m,
+      /^ {2}shop: frozen by ada since .*: it looks odd/m,
       /^ {2}kubectl -n shop rollout restart deployment\/agent$/m,
     ])
       expect(said.out).toMatch(line);
@@ -363,6 +366,14 @@ describe("sidegate purge", () => {
     const asked = await lab.sidegate(["purge"]);
     expect([asked.code, asked.err]).toEqual([2, expect.stringMatching(/nobody to ask; --yes/)]);
     expect((await lab.sidegate(["purge", "--keep-record", "--dry-run"])).out).not.toMatch(/PersistentVolumeClaim/);
+
+    const script = findProgram("script");
+    requireThat(context, script !== null, "no script (Debian package bsdutils)");
+    const refused = await lab.atTerminal(script ?? "", ["purge"], "no\n");
+    expect([refused.code, refused.out]).toEqual([
+      1,
+      expect.stringMatching(/There is no way back\. Type yes: [^]*Nothing was removed\./),
+    ]);
 
     const done = await lab.sidegate(["purge", "--yes"]);
     expect([done.code, done.err]).toEqual([0, ""]);

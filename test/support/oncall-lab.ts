@@ -43,6 +43,8 @@ export interface OncallLab {
   get(target: string): Promise<Answer["body"]>;
   /** The command line as a person starts it. `input` on stdin. */
   sidegate(args: readonly string[], input?: string): Promise<Said>;
+  /** The same with a terminal; `script`: script(1). Both streams are `out`. */
+  atTerminal(script: string, args: readonly string[], typed: string): Promise<Said>;
   /** A kubeconfig of somebody without any right. */
   as(user: string): string;
   /** A kubeconfig of a server that nobody runs. */
@@ -66,7 +68,9 @@ export async function startOncallLab(): Promise<OncallLab> {
     patch: async (target, body) => void (await must("PATCH", target, body)),
     remove: async (target) => void (await must("DELETE", target)),
     get: (target) => must("GET", target),
-    sidegate: (args, input = "") => run(plane, args, input),
+    sidegate: (args, input = "") => run(plane, [process.execPath, ...commandOf(args)], input),
+    atTerminal: (script, args, typed) =>
+      run(plane, [script, "-qec", [process.execPath, ...commandOf(args)].join(" "), "/dev/null"], typed),
     as: (user) => edited(plane, user, (text) => text.replace("user: {client", `user: {as: "${user}", client`)),
     elsewhere: () =>
       edited(plane, "elsewhere", (text) => text.replace(/server: "[^"]*"/, 'server: "https://127.0.0.1:1"')),
@@ -80,11 +84,14 @@ function edited(plane: ControlPlane, name: string, edit: (text: string) => strin
   return file;
 }
 
-function run(plane: ControlPlane, args: readonly string[], input: string): Promise<Said> {
+function commandOf(args: readonly string[]): readonly string[] {
+  return ["--disable-warning=ExperimentalWarning", path.join(ROOT, "cmd/sidegate/main.ts"), ...args];
+}
+
+function run(plane: ControlPlane, [program = "", ...args]: readonly string[], input: string): Promise<Said> {
   const { promise, resolve } = Promise.withResolvers<Said>();
-  const entry = path.join(ROOT, "cmd/sidegate/main.ts");
   const env = { PATH: process.env["PATH"], HOME: plane.pki, KUBECONFIG: plane.kubeconfig };
-  const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", entry, ...args], { cwd: ROOT, env });
+  const child = spawn(program, args, { cwd: ROOT, env });
   let [out, err] = ["", ""];
   child.stdout.on("data", (part: Buffer) => {
     out += part.toString();
