@@ -20,6 +20,7 @@ import type { ControllerMetrics } from "./metrics.ts";
 import { type ToldObservations, tellObservations } from "./observation.ts";
 import { startRounds } from "./rounds.ts";
 import { type ConfigMapObject, type RuntimeValues, writeRuntime } from "./runtime-object.ts";
+import { createUndeclaredPorts, type ServicePorts, servicePorts } from "./undeclared-ports.ts";
 
 export interface LeadingOptions {
   readonly kube: Kube;
@@ -45,6 +46,7 @@ const RUNTIME_EVERY_MS = 10_000;
 /** An installer writes the ConfigMap first and the objects soon after: it makes them, and owns them then. */
 const INSTALL_MS = 5_000;
 const MAX_PODS = 100_000;
+const MAX_SERVICES = 50_000;
 const PAGE = 500;
 const DRIFT_EVERY_MS = 20_000;
 const TELL_EVERY_MS = 5_000;
@@ -95,6 +97,24 @@ export function startLeading(options: LeadingOptions, signal: AbortSignal): void
     injection: options.injection,
     clock: options.clock,
   });
+  const services = new Map<string, Map<string, ServicePorts>>();
+  const ports = createUndeclaredPorts((namespace) => services.get(namespace)?.values() ?? [], options.tell);
+  startCache<ServicePorts>({
+    kube,
+    resource: RESOURCE.service,
+    maxEntries: MAX_SERVICES,
+    project: servicePorts,
+    onChange(key, value, before) {
+      const namespace = (value ?? before)?.namespace ?? "";
+      const its = services.get(namespace) ?? new Map<string, ServicePorts>();
+      if (value === undefined) its.delete(key);
+      else its.set(key, value);
+      if (its.size > 0) services.set(namespace, its);
+      else services.delete(namespace);
+    },
+    onFault: (fault) => onFault("services", fault),
+    signal,
+  });
   startCache<string>({
     kube,
     resource: RESOURCE.pod,
@@ -113,7 +133,10 @@ export function startLeading(options: LeadingOptions, signal: AbortSignal): void
       let continues = "";
       do {
         const page = await kube.list(RESOURCE.pod, {}, { limit: PAGE, continues });
-        for (const pod of page.items) driftOf(drift, pod, options);
+        for (const pod of page.items) {
+          driftOf(drift, pod, options);
+          ports.look(pod);
+        }
         ({ continues } = page);
       } while (continues !== "" && !signal.aborted);
       count();

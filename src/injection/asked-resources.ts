@@ -38,7 +38,8 @@ export function askedResources(pod: Pod, { resources, resourceBounds }: Injectio
       });
       continue;
     }
-    const { min = "0", max = "" } = { min: resourceBounds.min[name], max: resourceBounds.max[name] };
+    const min = resourceBounds.min[name] ?? "0";
+    const max = resourceBounds.max[name] ?? "";
     if (amount < amountOf(min) || (max !== "" && amount > amountOf(max)))
       violations.push({
         field: FIELD,
