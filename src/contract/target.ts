@@ -132,4 +132,6 @@ export interface Target extends Omit<TargetSpec, "credentialFrom"> {
    * asked for with it, so that a target which has changed meanwhile, or is another one of that name, gets nothing.
    */
   readonly binding?: string;
+  /** Of a controller's bundle: the cluster's, so that only a policy of the cluster puts its credential in. */
+  readonly ofCluster?: boolean;
 }

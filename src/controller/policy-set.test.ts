@@ -89,3 +89,34 @@ test("the cluster's targets come first: a namespace cannot replace one by its na
   ]);
   expect(targetsFor(targets, "sidegate", "").map(({ name }) => name)).toEqual(["api"]);
 });
+
+test("a bundle's targets say what binds their credential and whose they are, and not where it comes from", () => {
+  const target = (namespace: string, name: string, more: object = {}) =>
+    observeTarget({
+      metadata: { namespace, name },
+      spec: {
+        hosts: ["db.example"],
+        ports: [5432],
+        credential: "db",
+        credentialFrom: { kind: "bearer", secret: { name: "db" } },
+        ...more,
+      },
+    } as Parameters<typeof observeTarget>[0]);
+  const set = setFor([policy("AgentPolicy", "team", "p")], "team", { namespace: {}, pod: {} }, true);
+  const told = (targets: ReturnType<typeof target>[]) => sourcesOf(set, targets).targets;
+  const [own, cluster] = told([target("team", "own"), target("sidegate", "shared")]);
+  expect(JSON.stringify([own, cluster])).not.toContain("credentialFrom");
+  expect([own?.ofCluster, cluster?.ofCluster]).toEqual([undefined, true]);
+  const bindings = [
+    target("team", "own"),
+    target("team", "own", { hosts: ["attacker.example"] }),
+    target("team", "own", { ports: [5433] }),
+    target("team", "own", { upstream: { ca: "PEM" } }),
+    target("sidegate", "own"),
+  ].map((one) => told([one])[0]?.binding);
+  expect(bindings[0]).toBe(own?.binding);
+  expect(new Set(bindings).size).toBe(bindings.length);
+  // Another Secret is another value of the same credential, not another target.
+  const moved = target("team", "own", { credentialFrom: { kind: "bearer", secret: { name: "other" } } });
+  expect(told([moved])[0]?.binding).toBe(own?.binding);
+});

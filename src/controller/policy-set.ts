@@ -58,13 +58,18 @@ export function makeSet(policies: readonly ObservedPolicy[], targetsOf: string):
 
 /** The texts to compile. `targets`: the cluster's and the namespace's own, the cluster's first. */
 export function sourcesOf(set: PolicySet, targets: readonly ObservedTarget[]): PolicySources {
-  return resourceSources(set.policies, targets.map(bundled));
+  return resourceSources(
+    set.policies,
+    targets.map((target) => bundled(target, set.targetsOf)),
+  );
 }
 
 /** As bundles have it: without the Secret's name, and with what binds its credential to what it is now. */
-function bundled(target: ObservedTarget): Target {
+function bundled(target: ObservedTarget, namespace: string): Target {
   const { credentialFrom: _from, ...spec } = target.spec;
-  return { name: target.name, ...spec, ...(spec.credential === undefined ? {} : { binding: bindingOf(target) }) };
+  if (spec.credential === undefined) return { name: target.name, ...spec };
+  const ofCluster = target.namespace === namespace ? {} : { ofCluster: true };
+  return { name: target.name, ...spec, binding: bindingOf(target), ...ofCluster };
 }
 
 /** Of everything that a target is but where its credential comes from: another host, port, authority or namespace is another one. */

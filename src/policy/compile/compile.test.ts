@@ -1,4 +1,5 @@
 import { beforeAll, expect, test } from "vitest";
+import type { Target } from "#contract/target.ts";
 import {
   compileTexts,
   loaded,
@@ -160,6 +161,34 @@ test("an operation on authenticators needs a cluster's policy that names it", as
     effect: "deny",
     code: "credential_action",
   });
+});
+
+test("a credential of the cluster's is put in by a policy of the cluster's alone, one of a namespace's by any", async () => {
+  const target = (name: string, more: object): Target => ({
+    name,
+    hosts: [`${name}.example`],
+    ports: [443],
+    credential: name,
+    ...more,
+  });
+  const texts: Texts = {
+    policies: { space: "allow if input.action\n\ncredential := input.target.name" },
+    targets: [target("vault", { ofCluster: true }), target("own", {})],
+  };
+  const at = (name: string | null) => operation({ target: { name, host: "x.example", port: 443, labels: {} } });
+  const space = loaded((await compileTexts(texts)).parts);
+  expect(space.decide(at("vault"))).toMatchObject({ effect: "allow", credential: null });
+  expect(space.decide(at("own"))).toMatchObject({ effect: "allow", credential: "own" });
+  const { parts } = await compileTexts({ ...texts, options: { space: { mode: "enforce", scope: "cluster" } } });
+  expect(loaded(parts).decide(at("vault"))).toMatchObject({ effect: "allow", credential: "vault" });
+});
+
+test("which credentials a policy can name stands in the bundle: a literal, a default, and null for what is computed", async () => {
+  const body =
+    'allow if input.action\n\ncredential := "a" if input.action == "read"\n\ncredential := input.target.name if input.action == "write"\n\ncredential := "b" if input.action == "admin" else := "c" if input.action == "execute"\n\ndefault credential := "d"';
+  const { parts } = await compileTexts(one(body));
+  const named = parts.metadata.rules.filter(({ rule }) => rule === "credential").map(({ code }) => code);
+  expect(named).toEqual(["a", null, null, "d"]);
 });
 
 test("any deny wins over every allow, from whichever policy", async () => {

@@ -15,7 +15,7 @@ export function generateMain(modules: readonly PolicyModule[], options: Readonly
   const lines: string[] = [];
   const members = new Set(["deny"]);
   for (const { policy, has } of [...modules].sort((a, b) => (a.policy < b.policy ? -1 : 1))) {
-    const { mode } = options.get(policy) ?? DEFAULT_OPTIONS;
+    const { mode, scope } = options.get(policy) ?? DEFAULT_OPTIONS;
     const name = JSON.stringify(policy);
     const from = `data.sidegate.policy[${name}]`;
     // What a rule gave stays as it is, under its policy's name: wrapping each element would cost more than the rule.
@@ -36,7 +36,12 @@ export function generateMain(modules: readonly PolicyModule[], options: Readonly
     }
     if (has.has("credential")) {
       members.add("credential");
-      lines.push(`credential[${name}] := ${from}.credential`);
+      // The cluster's own are the cluster's to give: a namespace does not widen when they are put in.
+      lines.push(
+        scope === "cluster"
+          ? `credential[${name}] := ${from}.credential`
+          : `credential[${name}] := given if {\n\tgiven := ${from}.credential\n\tnot data.sidegate.targets[input.target.name].ofCluster\n}`,
+      );
     }
     if (has.has("allow_incomplete")) lines.push(`incomplete_allowed if ${from}.allow_incomplete == true`);
     if (has.has("allow_credential_action"))
