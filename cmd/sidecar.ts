@@ -1,8 +1,10 @@
 /**
  * The data plane's process: reads its configuration, hardens itself, starts the sidecar, tells when it is ready, drains.
  */
+import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import type { LookupFunction } from "node:net";
 import path from "node:path";
 import { BUNDLE_PATH, CREDENTIAL_PATH } from "#contract/control-environment.ts";
 import type { CredentialSource } from "#contract/credential.ts";
@@ -33,6 +35,7 @@ import { fillSidecarMetrics } from "#sidecar/gauges.ts";
 import { hostsOf } from "#sidecar/hosts-file.ts";
 import { originalDestination } from "#sidecar/listen/original-destination.ts";
 import { countVerdicts } from "#sidecar/meters.ts";
+import { ownLookupFunction } from "#sidecar/own-lookup.ts";
 import { readPodFile } from "#sidecar/pod-files.ts";
 
 /** For the last records, once no connection is left: they are written, and shipped where the collector is there. */
@@ -148,7 +151,8 @@ async function bundleSource(): Promise<BundleSource> {
   const { createHttpBundleSource } = await import("#policy/source/http.ts");
   // One authority for the whole control plane: the collector's is the bundle server's.
   const trust = config.collectorCa === null ? {} : { ca: config.collectorCa };
-  return createHttpBundleSource({ url: config.bundle, token: () => readFile(PATHS.token, "utf8"), ...trust });
+  const token = (): Promise<string> => readFile(PATHS.token, "utf8");
+  return createHttpBundleSource({ url: config.bundle, token, ...trust, ...ownLookup() });
 }
 
 /** A parent that opened a channel has the credentials (`sidegate run`); else whoever the bundle comes from, if it is a controller. */
@@ -167,11 +171,19 @@ async function credentialSource(): Promise<CredentialSource> {
     url: `${config.bundle.slice(0, -BUNDLE_PATH.length)}${CREDENTIAL_PATH}`,
     token: () => readFile(PATHS.token, "utf8"),
     ca: config.collectorCa,
+    ...ownLookup(),
     after(ms, fire) {
       const timer = setTimeout(fire, ms).unref();
       return { cancel: () => clearTimeout(timer) };
     },
   });
+}
+
+/** Our control plane is found by the cluster's resolvers, not by the pod's. */
+function ownLookup(): { readonly lookup?: LookupFunction } {
+  const nameservers = config.resolvers.flatMap((text) => nameserver(text));
+  const lookup = ownLookupFunction(nameservers, systemClock, () => randomBytes(2).readUInt16BE(0));
+  return lookup === null ? {} : { lookup };
 }
 
 /** What the kubelet wrote beside the token; nothing outside of a pod. */

@@ -16,6 +16,8 @@ export interface HttpSinkOptions {
   /** A bearer token for each request; null: the socket's permissions say who we are. Never kept. */
   readonly token: (() => string | Promise<string>) | null;
   readonly timeoutMs?: number;
+  /** Addresses of the collector's host; TLS only. Absent: the system's resolver. */
+  readonly lookup?: (host: string) => Promise<readonly string[]>;
 }
 
 export class SinkFault extends Error {
@@ -40,14 +42,28 @@ export function createHttpSink(options: HttpSinkOptions): RecordSink {
   let socket: Socket | null = null;
   let closed = false;
   const timeoutMs = options.timeoutMs ?? 10_000;
+  /** Of several addresses the next one is tried after a failure. */
+  let tries = 0;
 
   async function connected(): Promise<Socket> {
     if (socket !== null && !socket.destroyed && socket.writable) return socket;
-    const made = await dial(options.address, timeoutMs);
+    const made = await dialNext();
     made.on("error", () => {}); // told through "close"
     if (closed) made.destroy();
     socket = made;
     return made;
+  }
+
+  async function dialNext(): Promise<Socket> {
+    const { address, lookup } = options;
+    if (address.kind === "unix" || lookup === undefined) return await dial(address, timeoutMs, null);
+    const found = await lookup(address.host).catch((cause: unknown) => {
+      throw new SinkFault("unreachable", cause instanceof Error ? cause.message : String(cause));
+    });
+    const at = found[tries++ % Math.max(1, found.length)] ?? null;
+    const socket = await dial(address, timeoutMs, at);
+    tries--; // this one is good
+    return socket;
   }
 
   return {
@@ -84,8 +100,9 @@ function requestHead(batch: Batch, address: SinkAddress, token: string | null): 
   return `POST /v1/records/${batch.boot}?${query} HTTP/1.1\r\nHost: ${host}\r\n${bearer}Content-Type: application/x-ndjson\r\nContent-Length: ${batch.lines.length}\r\n\r\n`;
 }
 
-async function dial(address: SinkAddress, timeoutMs: number): Promise<Socket> {
-  const socket = address.kind === "unix" ? connectPlain(address.path) : await dialTls(address);
+/** `at`: the address to dial instead of asking for the host's. */
+async function dial(address: SinkAddress, timeoutMs: number, at: string | null): Promise<Socket> {
+  const socket = address.kind === "unix" ? connectPlain(address.path) : await dialTls(address, at);
   const ready = address.kind === "unix" ? "connect" : "secureConnect";
   return await new Promise<Socket>((resolve, reject) => {
     const limit = setTimeout(() => socket.destroy(new SinkFault("timeout", "no connection in time")), timeoutMs);
@@ -102,11 +119,11 @@ async function dial(address: SinkAddress, timeoutMs: number): Promise<Socket> {
   });
 }
 
-async function dialTls(address: SinkAddress & { kind: "tls" }): Promise<Socket> {
+async function dialTls(address: SinkAddress & { kind: "tls" }, at: string | null): Promise<Socket> {
   const { connect } = await import("node:tls");
   const trust = address.ca === null ? {} : { ca: address.ca };
   return connect({
-    host: address.host,
+    host: at ?? address.host,
     port: address.port,
     // SNI carries names only; the certificate is checked against the host in either case.
     ...(isIP(address.host) === 0 ? { servername: address.host } : {}),

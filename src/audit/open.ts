@@ -8,6 +8,7 @@ import type { Recorder, Workload } from "#contract/record.ts";
 import type { Clock } from "#core/clock.ts";
 import { Claims } from "./claim.ts";
 import { type Disk, systemDisk } from "./disk.ts";
+import { Filling } from "./filling.ts";
 import { createHttpSink, type SinkAddress } from "./http-sink.ts";
 import { createRecorder, LAG, newBoot } from "./recorder.ts";
 import { type Shipper, startShipper } from "./shipper.ts";
@@ -31,6 +32,10 @@ export interface AuditOptions {
   /** Default 10 s. */
   readonly confirmMs?: number;
   readonly disk?: Disk;
+  /** Addresses of the collector's host. Absent: the system's resolver. */
+  readonly lookup?: (host: string) => Promise<readonly string[]>;
+  /** Whether operations go on unrecorded where the record is full; never in tier `locked`. */
+  readonly letGo?: () => boolean;
   /** The collector could not be reached (told once), and can be again (null). */
   readonly onTrouble?: (cause: Error | null) => void;
 }
@@ -42,6 +47,10 @@ export interface AuditFigures {
   readonly lagMs: number;
   readonly spoolBytes: number;
   readonly spoolLimitBytes: number;
+  /** At the present rate; Infinity: it does not grow. */
+  readonly spoolSecondsLeft: number;
+  /** Operations that went on without a line. */
+  readonly unrecorded: number;
   readonly batches: { readonly stored: number; readonly failed: number };
 }
 
@@ -66,6 +75,9 @@ export function openAudit(options: AuditOptions): Audit {
   claims.take(boot);
   const foreign = (other: string): boolean => claims.claimed(other);
   const spool = new Spool({ directory, maxBytes, segmentBytes: SEGMENT_BYTES, disk, clock, foreign });
+  let trouble = false;
+  const filling = new Filling(clock);
+  const { letGo } = options;
   const recorder = createRecorder({
     spool,
     boot,
@@ -76,12 +88,21 @@ export function openAudit(options: AuditOptions): Audit {
     lag: options.lag === undefined ? (collector.kind === "unix" ? null : LAG) : options.lag,
     confirm,
     confirmMs: options.confirmMs ?? 10_000,
+    unavailable: () => trouble,
+    ...(letGo === undefined || confirm === "collector" ? {} : { letGo }),
   });
   const shipper: Shipper = startShipper({
     spool,
-    sink: createHttpSink({ address: collector, token: options.token }),
+    sink: createHttpSink({
+      address: collector,
+      token: options.token,
+      ...(options.lookup === undefined ? {} : { lookup: options.lookup }),
+    }),
     lingerMs: confirm === "collector" ? 0 : 50,
-    ...(options.onTrouble === undefined ? {} : { onTrouble: options.onTrouble }),
+    onTrouble(cause) {
+      trouble = cause !== null;
+      options.onTrouble?.(cause);
+    },
   });
   return {
     recorder,
@@ -91,6 +112,8 @@ export function openAudit(options: AuditOptions): Audit {
       lagMs: spool.lagMs(),
       spoolBytes: spool.usedBytes,
       spoolLimitBytes: maxBytes,
+      spoolSecondsLeft: filling.secondsLeft(spool.usedBytes, maxBytes),
+      unrecorded: recorder.unrecorded,
       batches: shipper.counts,
     }),
     async close(why, limitMs) {

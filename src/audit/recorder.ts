@@ -43,7 +43,14 @@ export interface RecorderOptions {
   readonly confirm: "spool" | "collector";
   /** How long `stored`, and the gate under `confirm: collector`, wait at most. */
   readonly confirmMs: number;
+  /** Whether operations go on unrecorded where the spool is full or the collector lags. Absent: never. */
+  readonly letGo?: () => boolean;
+  /** Whether the collector cannot be reached, or refuses: said instead of what comes of it. */
+  readonly unavailable?: () => boolean;
 }
+
+/** The seq of an operation that goes on without a line. */
+const UNRECORDED = -1;
 
 export const LAG = { records: 1_000, ms: 30_000 } as const;
 
@@ -57,7 +64,12 @@ const RETRY_MS = 100;
 
 type Then = (ok: boolean) => void;
 
-export function createRecorder(options: RecorderOptions): Recorder {
+export interface SpooledRecorder extends Recorder {
+  /** Operations that went on without a line. */
+  readonly unrecorded: number;
+}
+
+export function createRecorder(options: RecorderOptions): SpooledRecorder {
   return new SpoolRecorder(options);
 }
 
@@ -117,7 +129,7 @@ function isLike(a: OpEntry, b: OpEntry): boolean {
   );
 }
 
-class SpoolRecorder implements Recorder {
+class SpoolRecorder implements SpooledRecorder {
   readonly boot: string;
   readonly gate: CommitGate;
   readonly #options: RecorderOptions;
@@ -135,6 +147,7 @@ class SpoolRecorder implements Recorder {
   #failed = false;
   #stopped = false;
   #lost = 0;
+  #unrecorded = 0;
   #retry: NodeJS.Timeout | null = null;
   #tryAgainMs = 0;
   #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
@@ -156,13 +169,23 @@ class SpoolRecorder implements Recorder {
     this.#flush();
   }
 
-  refuses(read: boolean): "audit_full" | "audit_failed" | "audit_lag" | null {
+  refuses(read: boolean): "audit_full" | "audit_failed" | "audit_lag" | "audit_unavailable" | null {
     if (this.#failed || this.#stopped) return "audit_failed";
-    if (this.#spool.full) return "audit_full";
+    const code = this.#spool.full ? "audit_full" : this.#lags(read) ? "audit_lag" : null;
+    if (code === null || this.#options.letGo?.() === true) return null;
+    return this.#options.unavailable?.() === true ? "audit_unavailable" : code;
+  }
+
+  #lags(read: boolean): boolean {
     const { lag } = this.#options;
-    if (read || lag === null) return null;
+    if (read || lag === null) return false;
     const open = this.#seq - this.#spool.acknowledged;
-    return open >= lag.records || this.#spool.lagMs() > lag.ms ? "audit_lag" : null;
+    return open >= lag.records || this.#spool.lagMs() > lag.ms;
+  }
+
+  /** Operations that went on without a line. */
+  get unrecorded(): number {
+    return this.#unrecorded;
   }
 
   session(entry: SessionEntry): number {
@@ -180,6 +203,11 @@ class SpoolRecorder implements Recorder {
       this.#lost++;
       return 0;
     }
+    if (this.#letsGo()) {
+      this.#lost++;
+      this.#unrecorded++;
+      return UNRECORDED;
+    }
     if (!this.#takes()) return 0;
     const seq = this.#next();
     const { middle, text } = this.#words(entry);
@@ -190,7 +218,7 @@ class SpoolRecorder implements Recorder {
   }
 
   end(entry: EndEntry): void {
-    if (this.#takes()) this.#core(endLine(this.#next(), this.#now(), entry));
+    if (entry.op !== UNRECORDED && this.#takes()) this.#core(endLine(this.#next(), this.#now(), entry));
   }
 
   closed(session: number, bytesUp: number, bytesDown: number, why: string): void {
@@ -210,7 +238,7 @@ class SpoolRecorder implements Recorder {
   }
 
   stored(seq: number, then: Then): void {
-    if (seq === 0) then(false);
+    if (seq <= 0) then(false);
     else if (seq <= this.#spool.acknowledged) then(true);
     else {
       this.#confirmations.add(seq, then);
@@ -220,7 +248,7 @@ class SpoolRecorder implements Recorder {
 
   async stop(why: string): Promise<void> {
     if (this.#stopped) return;
-    this.#takes();
+    this.#takes(); // says what was lost
     this.#core(stopLine(this.#next(), this.#now(), why));
     this.#stopped = true;
     this.#flush();
@@ -233,6 +261,10 @@ class SpoolRecorder implements Recorder {
   /** Whether another line can be taken; counts it as lost where not. Once there is room again, says how many were lost. */
   #takes(): boolean {
     if (this.#stopped) return false;
+    if (this.#letsGo()) {
+      this.#lost++;
+      return false;
+    }
     if (this.#cores.length + this.#details.length > MAX_KEPT) {
       this.#lost++;
       this.#schedule();
@@ -244,6 +276,11 @@ class SpoolRecorder implements Recorder {
       this.#core(noteLine(this.#next(), this.#now(), "lost", `"count":${count}`));
     }
     return true;
+  }
+
+  /** Full, and nobody waits for that: not one byte more, so that nothing fails. */
+  #letsGo(): boolean {
+    return this.#spool.full && !this.#failed && this.#options.letGo?.() === true;
   }
 
   /** An operation's texts: made once for an entry that comes again. */

@@ -90,9 +90,12 @@ export interface Recorder {
   readonly boot: string;
   readonly gate: CommitGate;
   /** Null while lines can be taken; else the DenialCode with which to refuse. `read`: reads go on under lag. */
-  refuses(read: boolean): "audit_full" | "audit_failed" | "audit_lag" | null;
+  refuses(read: boolean): "audit_full" | "audit_failed" | "audit_lag" | "audit_unavailable" | null;
   session(entry: SessionEntry): number;
-  /** Adds the "before" line to this turn's batch and returns its seq; 0: it could not be taken, and the gate will say so. */
+  /**
+   * Adds the "before" line to this turn's batch and returns its seq; 0: it could not be taken, and the gate will say so; negative:
+   * it goes on without a line (`audit.onFull: allow`), and is counted.
+   */
   op(entry: OpEntry): number;
   end(entry: EndEntry): void;
   closed(session: number, bytesUp: number, bytesDown: number, why: string): void;

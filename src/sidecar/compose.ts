@@ -41,6 +41,7 @@ import { type Capture, type Listener, startCapture } from "./listen/capture.ts";
 import type { OriginalDestination } from "./listen/original-destination.ts";
 import { recordLookups } from "./lookups.ts";
 import { meterConnections } from "./meters.ts";
+import { createOwnLookup } from "./own-lookup.ts";
 import { type Rooms, serve } from "./pipeline.ts";
 import type { SocketAddress } from "./seam/stages.ts";
 import { loadAuthority } from "./tls/authority.ts";
@@ -101,6 +102,14 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
   // Evidence first: nothing is let through that cannot be recorded.
   const collector = parseCollector(config.collector, config.collectorCa);
   if (collector === null) throw new Error(`not a collector: ${config.collector}`);
+  const names = createStubResolver({
+    nameservers: outside.nameservers,
+    hosts: outside.hosts,
+    v6: true,
+    clock,
+    randomId: () => randomBytes(2).readUInt16BE(0),
+  });
+  let onFull: () => "deny" | "allow" = () => "deny";
   const audit = openAudit({
     directory: config.spool === "" ? path.join(config.state, "spool") : config.spool,
     collector,
@@ -109,6 +118,8 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
     version: outside.version,
     clock,
     random: (n) => randomBytes(n),
+    letGo: () => onFull() === "allow",
+    ...(outside.nameservers.length === 0 ? {} : { lookup: createOwnLookup(names) }),
     onTrouble: (cause) =>
       cause === null ? log.info("collector reached again") : log.warn("collector unreachable", { fault: cause }),
   });
@@ -164,6 +175,8 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
     },
   });
 
+  onFull = () => policy.current?.settings.onFull ?? "deny";
+
   // Where things are, and how to get there.
   const own = ownAddresses(config);
   const destinations = createDestinations({
@@ -180,13 +193,7 @@ export async function startSidecar(config: SidecarConfig, outside: Surroundings)
   });
   const upstreams = createUpstreams({
     connector: transport,
-    resolver: createStubResolver({
-      nameservers: outside.nameservers,
-      hosts: outside.hosts,
-      v6: true,
-      clock,
-      randomId: () => randomBytes(2).readUInt16BE(0),
-    }),
+    resolver: names,
     gate: recorder.gate,
     rules: { own, internal: [], allowLoopbackEndpoints: config.loopback },
     clock,

@@ -17,12 +17,15 @@ export function fillSidecarMetrics(
     const { overLimit, acceptFailures } = sidecar.turnedAway();
     metrics.connections.with("accepted", "over-limit").value = overLimit;
     metrics.connections.with("accepted", "accept-failed").value = acceptFailures;
-    const { written, open, lagMs, spoolBytes, spoolLimitBytes, batches } = sidecar.audit();
+    const { written, open, lagMs, spoolBytes, spoolLimitBytes, spoolSecondsLeft, unrecorded, batches } =
+      sidecar.audit();
     metrics.auditRecords.with().value = written;
     metrics.auditLagRecords.with().value = open;
     metrics.auditLagSeconds.with().value = lagMs / 1000;
     metrics.spoolBytes.with().value = spoolBytes;
     metrics.spoolLimit.with().value = spoolLimitBytes;
+    metrics.spoolSecondsLeft.with().value = spoolSecondsLeft;
+    metrics.auditUnrecorded.with().value = unrecorded;
     metrics.shipments.with("stored").value = batches.stored;
     metrics.shipments.with("failed").value = batches.failed;
     const loaded = sidecar.policy.current;

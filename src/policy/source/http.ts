@@ -8,6 +8,7 @@
  */
 import { createHash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
+import type { LookupFunction } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BundleSource } from "#contract/policy-port.ts";
 import { ARCHIVE_LIMITS } from "../tar.ts";
@@ -23,6 +24,8 @@ export interface HttpBundleOptions {
   /** How often a server is asked that does not hold requests. */
   readonly pollMs?: number;
   readonly maxBytes?: number;
+  /** How the server's name is looked up. Absent: the system's resolver. */
+  readonly lookup?: LookupFunction;
 }
 
 /** The server's answer is of no use: its status, its length, its shape. */
@@ -77,7 +80,7 @@ async function ask(
   };
   if (etag !== null) headers["if-none-match"] = etag;
   if (options.token !== null) headers["authorization"] = `Bearer ${(await options.token()).trim()}`;
-  const response = await send(url, options.ca, headers, deadline);
+  const response = await send(url, options, headers, deadline);
   try {
     if (response.statusCode === 304) return null;
     if (response.statusCode !== 200) throw new BundleServerError(`${url.host} answered ${response.statusCode}`);
@@ -95,7 +98,7 @@ async function ask(
  */
 async function send(
   url: URL,
-  ca: string | undefined,
+  { ca, lookup }: Pick<HttpBundleOptions, "ca" | "lookup">,
   headers: Readonly<Record<string, string>>,
   signal: AbortSignal,
 ): Promise<IncomingMessage> {
@@ -107,6 +110,7 @@ async function send(
     signal,
     maxHeaderSize: 16 * 1024,
     ...(ca === undefined ? {} : { ca }),
+    ...(lookup === undefined ? {} : { lookup }),
   });
   sent.on("response", resolve);
   sent.on("error", reject);

@@ -9,6 +9,7 @@
  * are the controller's own, cut and escaped; of anything else nothing is in any error.
  */
 import type { IncomingMessage } from "node:http";
+import type { LookupFunction } from "node:net";
 import { CREDENTIAL_BINDING_HEADER } from "#contract/control-environment.ts";
 import {
   CredentialFault,
@@ -30,6 +31,8 @@ export interface HttpSourceOptions {
   readonly after: (ms: number, fire: () => void) => Alarm;
   /** How long the controller may hold a watch. */
   readonly waitS?: number;
+  /** How the controller's name is looked up. Absent: the system's resolver. */
+  readonly lookup?: LookupFunction;
 }
 
 const MAX_BYTES = 262_144;
@@ -191,7 +194,7 @@ interface Answer {
   readonly etag: string;
 }
 
-async function ask({ url, ca, token: tokenOf }: HttpSourceOptions, call: Call): Promise<Answer> {
+async function ask({ url, ca, lookup, token: tokenOf }: HttpSourceOptions, call: Call): Promise<Answer> {
   const { method, wanted, signal, headers: more } = call;
   const token = (await tokenOf()).trim();
   signal.throwIfAborted();
@@ -209,7 +212,15 @@ async function ask({ url, ca, token: tokenOf }: HttpSourceOptions, call: Call): 
       .getBuiltinModule("node:https")
       .request(
         at,
-        { method, headers, signal, agent: false, rejectUnauthorized: true, ...(ca === null ? {} : { ca }) },
+        {
+          method,
+          headers,
+          signal,
+          agent: false,
+          rejectUnauthorized: true,
+          ...(ca === null ? {} : { ca }),
+          ...(lookup === undefined ? {} : { lookup }),
+        },
         (response: IncomingMessage) => {
           const pieces: Buffer[] = [];
           let length = 0;
