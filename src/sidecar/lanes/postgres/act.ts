@@ -3,7 +3,7 @@
  */
 import type { MaskRule } from "#contract/decision.ts";
 import type { Judge, Operation, Permit } from "#sidecar/seam/verdict.ts";
-import type { Question } from "./questions.ts";
+import type { Question } from "./question.ts";
 import type { SessionEffect, Statement } from "./sql/reading.ts";
 
 export class Act {

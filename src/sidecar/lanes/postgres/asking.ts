@@ -8,8 +8,8 @@ import { Act } from "./act.ts";
 import { noticeText } from "./codec/backend.ts";
 import { fromUtf8 } from "./codec/text.ts";
 import type { Prepared } from "./names.ts";
-import { OperationWriter, type Redact, type Written } from "./operations.ts";
-import type { Question } from "./questions.ts";
+import { OperationWriter, type Redact } from "./operations.ts";
+import type { Question, Written } from "./question.ts";
 import type { Talk } from "./talk.ts";
 
 /** A held statement's client hears of it this often, so that no limit between takes the silence for an end. */
@@ -36,7 +36,6 @@ interface Waiting {
 export class Asking implements Waiter<"ask"> {
   readonly #talk: Talk;
   readonly #writer: OperationWriter;
-  readonly #written = new WeakMap<Prepared, Written>();
   /** Whether something of ours may be put between the upstream's messages now. */
   readonly #between: () => boolean;
   #waiting: Waiting | null = null;
@@ -91,12 +90,12 @@ export class Asking implements Waiter<"ask"> {
   /** The part of its operation that does not change; kept with a prepared statement. */
   written(question: Question, prepared: Prepared | null): Written {
     const profile: Profile | null = this.#talk.ports.judge.profile;
-    const kept = prepared === null ? undefined : this.#written.get(prepared);
-    if (kept !== undefined && kept.profile === profile && kept.complete === question.judged.complete) return kept;
+    const kept = prepared === null ? null : prepared.written;
+    if (kept !== null && kept.profile === profile && kept.complete === question.judged.complete) return kept;
     const written = this.#writer.write(question.judged, profile);
     // What it runs by name may be another statement next time.
     if (prepared !== null && question.extra === "" && question.judged.statements[0] === question.statement)
-      this.#written.set(prepared, written);
+      prepared.written = written;
     return written;
   }
 

@@ -12,7 +12,6 @@ import { readyText } from "./codec/backend.ts";
 import { isFault, type WireFault } from "./codec/fault.ts";
 import {
   type Bind,
-  bindText,
   closeText,
   describeText,
   executeText,
@@ -29,7 +28,8 @@ import { fromUtf8, int32, isLexedAlike, utf8 } from "./codec/text.ts";
 import type { Masks } from "./masks.ts";
 import { Names, type Portal, type Prepared } from "./names.ts";
 import { parametersText } from "./operations.ts";
-import { deallocationOf, type Question, questionOfPrepared } from "./questions.ts";
+import type { Question } from "./question.ts";
+import { deallocationOf, questionOfPrepared } from "./questions.ts";
 import { refusalText, serverErrorText } from "./refuse.ts";
 import type { SqlNames } from "./sql-names.ts";
 import { Step } from "./steps.ts";
@@ -51,7 +51,6 @@ export class Batch {
   readonly #talk: Talk;
   readonly #statements: Names<Prepared>;
   readonly #portals: Names<Portal<Act>>;
-  readonly #portalOf = new WeakMap<Step, Portal<Act>>();
   #pending: Step[] = [];
   #pendingBytes = 0;
   /** The rest of the batch, up to its Sync, is thrown away. */
@@ -126,6 +125,8 @@ export class Batch {
       generation: talk.generation,
       judged: null,
       bySql: false,
+      question: null,
+      written: null,
     };
     const undo = this.#statements.set(read.name, prepared);
     if (undo === null) return this.refuse(judge.refuse("statement_too_large", "prepared statements", null), null);
@@ -143,7 +144,7 @@ export class Batch {
     if (isFault(read)) return read;
     const step = this.#bound(read, read.rest);
     if (step === null) return null;
-    step.wire = bindHeader(step.wire + read.rest, step.wire.length - 1 + read.rest.length);
+    step.wire = `B${int32(step.wire.length + read.rest.length + 4)}${step.wire}${read.rest}`;
     this.#wait(step);
     return null;
   }
@@ -156,14 +157,13 @@ export class Batch {
     const step = this.#bound({ portal, statement }, null);
     if (step === null) return null;
     const names = portal.length + statement.length + 2;
-    const header = step.wire;
+    const ours = step.wire;
     step.wire = "";
-    const ours = header.length - 5;
     // The step takes its place among the others, and its bytes follow by themselves.
     this.#pending.push(step);
     this.send(null);
     if (this.#skipping) return null;
-    return bindHeader(header, length - 1 - names + ours);
+    return `B${int32(length - 1 - names + ours.length)}${ours}`;
   }
 
   describe(body: string): WireFault | null {
@@ -219,7 +219,7 @@ export class Batch {
     const step = new Step("execute");
     step.prepared = prepared;
     step.wire = executeText(portal.upstream, read.rows);
-    this.#portalOf.set(step, portal);
+    step.portal = portal;
     if (isEmpty(prepared)) {
       this.#wait(step);
       return null;
@@ -336,7 +336,7 @@ export class Batch {
         this.refuse(objection, prepared);
         return;
       }
-      const describe = masks.describe(step, this.#portalOf.get(step)?.upstream ?? "");
+      const describe = masks.describe(step, step.portal?.upstream ?? "");
       if (describe !== null) this.#pending.push(describe);
       this.#talk.starts(act);
       this.#pending.push(step);
@@ -419,7 +419,8 @@ export class Batch {
     const step = new Step("bind");
     step.prepared = prepared;
     step.undo = undo;
-    step.wire = bindText(upstream, prepared.upstream, "");
+    // Its two names; the rest, and the length of all of it, are put around them by whoever has them.
+    step.wire = `${upstream}\0${prepared.upstream}\0`;
     this.#changed = true;
     return step;
   }
@@ -470,9 +471,9 @@ export class Batch {
     if (act === null) return;
     const { judge } = this.#talk.ports;
     this.#talk.ends(act);
-    const portal = this.#portalOf.get(step);
+    const { portal } = step;
     // It may have been closed, or another Execute of it sent, before this was answered.
-    if (portal === undefined || this.#portals.get(portal.name) !== portal) {
+    if (portal === null || this.#portals.get(portal.name) !== portal) {
       act.finish(judge, "suspended");
       return;
     }
@@ -524,9 +525,4 @@ export class Batch {
 /** Nothing in it but comments and blanks. */
 function isEmpty({ reading }: Prepared): boolean {
   return reading.complete && reading.statements.length === 0;
-}
-
-/** A Bind's beginning with another length. */
-function bindHeader(text: string, length: number): string {
-  return `B${int32(length)}${text.slice(5)}`;
 }

@@ -11,7 +11,7 @@ import type { Redact } from "./operations.ts";
 import { PostgresSession } from "./session.ts";
 import { sniffPostgres } from "./sniff.ts";
 import type { SqlReader } from "./sql/reading.ts";
-import { redactSql } from "./sql/redact.ts";
+import { redactAlike, redactSql } from "./sql/redact.ts";
 import { TurnedAway } from "./turn-away.ts";
 
 export interface PostgresLaneOptions {
@@ -56,4 +56,7 @@ export function createPostgresLane(options: PostgresLaneOptions): Lane {
   };
 }
 
-const withoutSecrets: Redact = (text, statements) => redactSql(text, statements.length > 0);
+const withoutSecrets: Redact = (text, statements, alike) =>
+  alike === null || alike.literals.length === 0
+    ? redactSql(text, statements.length > 0)
+    : redactAlike(text, alike.literals, alike.shape);

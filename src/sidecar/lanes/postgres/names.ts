@@ -6,6 +6,7 @@
  * A change counts when the server has confirmed it. Until then it can be taken back: after an error the server skips what follows,
  * and `undo` brings back what the name stood for before.
  */
+import type { Question, Written } from "./question.ts";
 import type { SqlReading } from "./sql/reading.ts";
 
 /** A statement that was parsed, by a Parse message or by PREPARE. */
@@ -22,6 +23,9 @@ export interface Prepared {
   judged: object | null;
   /** By PREPARE: the name is the agent's own, and the server's. */
   readonly bySql: boolean;
+  /** How it is asked for, where that stays the same; and how it was written down last. */
+  question: Question | null;
+  written: Written | null;
 }
 
 export interface Portal<A> {
@@ -96,16 +100,27 @@ export class Names<V> {
   }
 }
 
+const RANDOM_BYTES = 9;
+/** Base64: four characters for three bytes. */
+const RANDOM_LETTERS = 12;
+const NAMES_AT_ONCE = 16;
+
 /** Names upstream that nobody can guess, and that are never given twice. */
 export class UpstreamNames {
   readonly #random: (bytes: number) => Uint8Array;
   #count = 0;
+  /** Random characters that no name has had yet. */
+  #letters = "";
 
   constructor(random: (bytes: number) => Uint8Array) {
     this.#random = random;
   }
 
   next(): string {
-    return `sg_${(++this.#count).toString(36)}_${Buffer.from(this.#random(9)).toString("base64url")}`;
+    if (this.#letters.length < RANDOM_LETTERS)
+      this.#letters = Buffer.from(this.#random(NAMES_AT_ONCE * RANDOM_BYTES)).toString("base64url");
+    const random = this.#letters.slice(0, RANDOM_LETTERS);
+    this.#letters = this.#letters.slice(RANDOM_LETTERS);
+    return `sg_${(++this.#count).toString(36)}_${random}`;
   }
 }

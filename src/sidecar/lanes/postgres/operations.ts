@@ -10,7 +10,8 @@ import { quote } from "#core/json-text.ts";
 import type { Operation } from "#sidecar/seam/verdict.ts";
 import type { Parameter } from "./codec/frontend.ts";
 import { fromUtf8 } from "./codec/text.ts";
-import type { Statement } from "./sql/reading.ts";
+import type { Judged, Written } from "./question.ts";
+import type { Alike, Statement } from "./sql/reading.ts";
 
 /** What of a statement's text goes on record. Its tail is cut where it is longer, and the record says so. */
 const MAX_TEXT = 16_384;
@@ -18,25 +19,8 @@ const MAX_TEXT = 16_384;
 const MAX_PARAMETERS = 64;
 const MAX_PARAMETER = 256;
 
-/** Takes password literals and the like out of a statement's text. */
-export type Redact = (text: string, statements: readonly Statement[]) => string;
-
-/** One judgement's worth: usually one statement; with EXECUTE the one that it runs, too. */
-export interface Judged {
-  readonly statements: readonly Statement[];
-  readonly text: string;
-  readonly complete: boolean;
-  readonly doubts: readonly string[];
-}
-
-export interface Written {
-  readonly profile: Profile | null;
-  readonly action: Action;
-  readonly complete: boolean;
-  readonly facts: string;
-  /** Members of `rest.sql`, each with a comma in front. */
-  readonly rest: string;
-}
+/** Takes password literals and the like out of a statement's text. `alike`: null: it is known by all of its characters only. */
+export type Redact = (text: string, statements: readonly Statement[], alike: Alike | null) => string;
 
 const READS_ALL: Pick<Profile, "reads"> = { reads: () => true };
 
@@ -62,6 +46,25 @@ export class OperationWriter {
 
   /** The part that does not change with its parameters. */
   write(judged: Judged, profile: Profile | null): Written {
+    const { alike } = judged;
+    if (alike === null) return this.#write(judged, profile, null).written;
+    const { kept } = alike.shape;
+    if (
+      kept instanceof Kept &&
+      kept.profile === profile &&
+      kept.identity === this.#identity &&
+      kept.by === this.#redact
+    )
+      return kept.written ?? kept.of(quote(this.#redact(judged.text, judged.statements, alike)));
+    const { written, text } = this.#write(judged, profile, alike);
+    // What a policy reads the text of is another fact each time.
+    const same = alike.literals.length === 0;
+    if (same || text !== null) alike.shape.kept = new Kept(written, text, same, this.#identity, this.#redact);
+    return written;
+  }
+
+  /** `text`: where the statement's text stands in `rest`; null: it is among the facts. */
+  #write(judged: Judged, profile: Profile | null, alike: Alike | null): { written: Written; text: TextAt | null } {
     const { reads } = profile ?? READS_ALL;
     const { statements, complete } = judged;
     let facts = "";
@@ -70,19 +73,20 @@ export class OperationWriter {
       if (reads(`sql.${name}`)) facts += `,"${name}":${text}`;
       else rest += `,"${name}":${text}`;
     };
-    const text = this.#redact(judged.text, statements);
+    const text = this.#redact(judged.text, statements, alike);
     add("statements", `[${statements.map(statementText).join(",")}]`);
-    add("text", quote(text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text));
-    if (text.length > MAX_TEXT) rest += `,"cut":${text.length - MAX_TEXT}`;
+    const cut = text.length > MAX_TEXT;
+    const quoted = quote(cut ? `${text.slice(0, MAX_TEXT)}…` : text);
+    add("text", quoted);
+    const end = rest.length;
+    if (cut) rest += `,"cut":${text.length - MAX_TEXT}`;
     add("doubts", JSON.stringify(judged.doubts));
     if (reads("sql.user") || reads("sql.database")) facts += `,${this.#identity}`;
     else rest += `,${this.#identity}`;
+    const action = statements.length === 0 ? "unknown" : worst(statements);
     return {
-      profile,
-      action: statements.length === 0 ? "unknown" : worst(statements),
-      complete,
-      facts: `"sql":{${facts.slice(1)}}`,
-      rest,
+      written: { profile, action, complete, facts: `"sql":{${facts.slice(1)}}`, rest },
+      text: reads("sql.text") || cut ? null : { start: end - quoted.length, end },
     };
   }
 
@@ -104,6 +108,39 @@ export class OperationWriter {
   }
 }
 
+interface TextAt {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** What was written of one statement of a shape, for those that differ in their literals only. */
+class Kept {
+  readonly profile: Profile | null;
+  readonly identity: string;
+  readonly by: Redact;
+  /** All of it, where there is but one text of this shape. */
+  readonly written: Written | null;
+  readonly #first: Written;
+  readonly #before: string;
+  readonly #behind: string;
+
+  constructor(first: Written, text: TextAt | null, same: boolean, identity: string, by: Redact) {
+    this.profile = first.profile;
+    this.identity = identity;
+    this.by = by;
+    this.written = same ? first : null;
+    this.#first = first;
+    this.#before = text === null ? "" : first.rest.slice(0, text.start);
+    this.#behind = text === null ? "" : first.rest.slice(text.end);
+  }
+
+  /** `text`: of another one, quoted. */
+  of(text: string): Written {
+    const { profile, action, complete, facts } = this.#first;
+    return { profile, action, complete, facts, rest: this.#before + text + this.#behind };
+  }
+}
+
 function worst(statements: readonly Statement[]): Action {
   let action: Action = "read";
   for (const s of statements) if (RANK[s.action] > RANK[action]) action = s.action;
@@ -121,17 +158,23 @@ function list(names: readonly string[]): string {
 
 /** Bind parameters for the record: text as it is, what is binary or no text in base64; cut at their bounds. */
 export function parametersText(parameters: readonly Parameter[]): string {
-  if (parameters.length === 0) return "";
-  const shown = parameters.slice(0, MAX_PARAMETERS).map(({ binary, value }) => {
-    if (value === null) return "null";
-    const cut = value.length > MAX_PARAMETER;
-    const bytes = cut ? value.slice(0, MAX_PARAMETER) : value;
-    const text = binary ? null : fromUtf8(bytes);
-    const shownText =
-      text === null ? `{"base64":"${Buffer.from(bytes, "latin1").toString("base64")}"` : `{"text":${quote(text)}`;
-    if (!cut) return text === null ? `${shownText}}` : quote(text);
-    return `${shownText},"bytes":${value.length}}`;
-  });
-  const more = parameters.length > MAX_PARAMETERS ? `,"parameterCount":${parameters.length}` : "";
-  return `,"parameters":[${shown.join(",")}]${more}`;
+  const { length } = parameters;
+  if (length === 0) return "";
+  let shown = "";
+  for (let i = 0; i < length && i < MAX_PARAMETERS; i++) {
+    const parameter = parameters[i];
+    if (parameter !== undefined) shown += (i === 0 ? "" : ",") + parameterText(parameter);
+  }
+  return `,"parameters":[${shown}]${length > MAX_PARAMETERS ? `,"parameterCount":${length}` : ""}`;
+}
+
+function parameterText({ binary, value }: Parameter): string {
+  if (value === null) return "null";
+  const cut = value.length > MAX_PARAMETER;
+  const bytes = cut ? value.slice(0, MAX_PARAMETER) : value;
+  const text = binary ? null : fromUtf8(bytes);
+  if (text !== null && !cut) return quote(text);
+  const base64 = text === null ? Buffer.from(bytes, "latin1").toString("base64") : "";
+  const shown = text === null ? `{"base64":"${base64}"` : `{"text":${quote(text)}`;
+  return cut ? `${shown},"bytes":${value.length}}` : `${shown}}`;
 }

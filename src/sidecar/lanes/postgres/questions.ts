@@ -5,23 +5,11 @@
 import { quote } from "#core/json-text.ts";
 import { fromUtf8 } from "./codec/text.ts";
 import type { Prepared } from "./names.ts";
-import type { Judged } from "./operations.ts";
+import type { Judged, Question } from "./question.ts";
 import type { ReadingState } from "./reading-state.ts";
 import { objection, type SettingObjection } from "./settings.ts";
 import { KNOWN_TO_THE_SESSION, type SqlReading, type Statement } from "./sql/reading.ts";
 import { QueryScope, type Scope } from "./sql-names.ts";
-
-export interface Question {
-  readonly judged: Judged;
-  /** Further members of the record, each with a comma in front. */
-  readonly extra: string;
-  /** It may not run here, whatever a policy says. */
-  readonly objection: SettingObjection | null;
-  /** As it stands in the text; null where that was not understood. */
-  readonly statement: Statement | null;
-  /** Its text, UTF-8 bytes as latin1. */
-  readonly bytes: string;
-}
 
 /** A Query: its questions in order, and the text that is sent when all were permitted. */
 export interface QuestionedQuery {
@@ -61,14 +49,18 @@ export function questionsOfQuery(
 
 /** `known`: false where something that nobody understood has run since its portal was made. */
 export function questionOfPrepared(prepared: Prepared, scope: Scope, state: ReadingState, known = true): Question {
-  const [statement] = prepared.reading.statements;
+  if (prepared.question !== null && known) return prepared.question;
+  const { text: bytes, reading } = prepared;
+  const [statement] = reading.statements;
   const question =
-    statement === undefined
-      ? unread(prepared.text, prepared.reading)
-      : questionOf(statement, prepared.text, prepared.reading, scope, state);
-  if (known) return question;
+    statement === undefined ? unread(bytes, reading) : questionOf(statement, bytes, reading, scope, state);
+  if (known) {
+    // It stays as it is, whatever else is prepared or declared.
+    if (statement !== undefined && isPlain(statement, reading)) prepared.question = question;
+    return question;
+  }
   const doubts = [...question.judged.doubts, "a statement that nobody understood has run since this portal was made"];
-  return { ...question, judged: { ...question.judged, complete: false, doubts } };
+  return { ...question, judged: { ...question.judged, alike: null, complete: false, doubts } };
 }
 
 /** What DEALLOCATE must say upstream for a statement that has another name there; null: what it says already. */
@@ -84,7 +76,13 @@ export function deallocationOf(statement: Statement, renamed: RenamedTo): string
 
 /** No tree: the text is all there is. */
 function unread(bytes: string, reading: SqlReading): Question {
-  const judged = { statements: [], text: fromUtf8(bytes) ?? "", complete: false, doubts: reading.doubts };
+  const judged: Judged = {
+    statements: [],
+    text: fromUtf8(bytes) ?? "",
+    complete: false,
+    doubts: reading.doubts,
+    alike: null,
+  };
   return { judged, extra: "", objection: null, statement: null, bytes };
 }
 
@@ -96,11 +94,11 @@ function questionOf(
   state: ReadingState,
 ): Question {
   const text = fromUtf8(bytes) ?? "";
-  const { effects } = statement;
-  const names = effects.some((e) => e.kind === "execute" || e.kind === "fetch");
-  if (!names && statement.complete && reading.complete) {
+  if (isPlain(statement, reading)) {
     // The usual case, without a list of anything.
-    const judged: Judged = { statements: [statement], text, complete: true, doubts: NONE };
+    const alone = reading.statements.length === 1;
+    const statements = alone ? reading.statements : [statement];
+    const judged: Judged = { statements, text, complete: true, doubts: NONE, alike: alone ? reading.alike : null };
     return { judged, extra: "", objection: objection(statement, state.readOnly), statement, bytes };
   }
   const runs = runsOf(statement, scope);
@@ -112,10 +110,17 @@ function questionOf(
   // EXECUTE and FETCH are what they run; EXPLAIN ANALYZE EXECUTE is itself, and that.
   const alone = (statement.kind === "execute" || statement.kind === "fetch") && runs.statements.length > 0;
   const statements = alone ? runs.statements : [statement, ...runs.statements];
-  const judged: Judged = { statements, text, complete: doubts.length === 0, doubts };
+  const judged: Judged = { statements, text, complete: doubts.length === 0, doubts, alike: null };
   let found: SettingObjection | null = null;
   for (const s of [statement, ...runs.statements]) found ??= objection(s, state.readOnly);
   return { judged, extra: runs.extra, objection: found, statement, bytes };
+}
+
+/** Understood, and nothing but itself: it runs nothing that has a name. */
+function isPlain({ effects, complete }: Statement, reading: SqlReading): boolean {
+  if (!complete || !reading.complete) return false;
+  for (const { kind } of effects) if (kind === "execute" || kind === "fetch") return false;
+  return true;
 }
 
 interface Runs {

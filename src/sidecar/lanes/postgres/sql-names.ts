@@ -152,5 +152,7 @@ function preparedBySql(effect: SessionEffect & { readonly kind: "prepare" }, sta
     generation: state.generation,
     judged: null,
     bySql: true,
+    question: null,
+    written: null,
   };
 }

@@ -28,6 +28,7 @@ export function judgeSettings(
         text: `SET ${name} TO '${value.replaceAll("'", "''")}'`,
         complete: statement.complete,
         doubts: statement.doubts,
+        alike: null,
       },
       judge.profile,
     );

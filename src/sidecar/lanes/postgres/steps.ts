@@ -4,7 +4,7 @@
  */
 import type { Act } from "./act.ts";
 import type { ResultMask } from "./masking.ts";
-import type { Prepared, Undo } from "./names.ts";
+import type { Portal, Prepared, Undo } from "./names.ts";
 
 export type StepKind =
   | "parse"
@@ -24,6 +24,8 @@ export class Step {
   undo: Undo | null = null;
   /** The statement that it is about, for parse, bind, describe and execute. */
   prepared: Prepared | null = null;
+  /** execute: what it runs. */
+  portal: Portal<Act> | null = null;
   /** execute: one; query: one for each statement. */
   acts: readonly Act[] = NONE;
   /** How many of its acts are done. */

@@ -94,8 +94,8 @@ describe("what cannot be read", () => {
   });
 
   test("nothing at all is complete and has no statements", () => {
-    expect(reader.read("")).toEqual({ statements: [], complete: true, doubts: [] });
-    expect(reader.read("-- only a comment")).toEqual({ statements: [], complete: true, doubts: [] });
+    expect(reader.read("")).toMatchObject({ statements: [], complete: true, doubts: [] });
+    expect(reader.read("-- only a comment")).toMatchObject({ statements: [], complete: true, doubts: [] });
   });
 });
 

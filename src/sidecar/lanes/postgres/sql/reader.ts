@@ -31,8 +31,10 @@ interface ReadText {
   readonly only: ReadStatement | null;
 }
 
+const NONE: readonly number[] = [];
+
 function refused(doubt: string): ReadText {
-  return { reading: { statements: [], complete: false, doubts: [doubt] }, only: null };
+  return { reading: { alike: null, statements: [], complete: false, doubts: [doubt] }, only: null };
 }
 
 /** What stands in a text and is read differently by different servers, or is not what the agent sent. */
@@ -99,6 +101,7 @@ function readOrRefuse(parser: Parser, text: string): ReadText {
 
 function readingOf(statements: readonly Statement[]): SqlReading {
   return {
+    alike: null,
     statements,
     complete: statements.every((s) => s.complete),
     doubts: [...new Set(statements.flatMap((s) => s.doubts))],
@@ -114,15 +117,25 @@ function cutsAreFree(text: string, template: Template, literals: readonly number
     free.add(i);
   }
   const plain = Buffer.byteLength(text) === text.length;
-  return plain && template.cuts.every((cut) => free.has(cut));
+  return plain && template.cuts.every((cut, i) => i % 2 === 1 || free.has(cut));
 }
 
 /** The same statement in another text of its template: only its end may differ. */
-function placed(reading: SqlReading, text: string, { semicolon }: Template): SqlReading {
+function placed(reading: SqlReading, text: string, { semicolon, cuts }: Template): SqlReading {
   const [statement] = reading.statements;
+  if (cuts.length === 0 || statement === undefined || reading.alike === null) return reading;
   const to = Buffer.byteLength(semicolon === -1 ? text : text.slice(0, semicolon));
-  if (statement === undefined || statement.to === to) return reading;
-  return { ...reading, statements: [{ ...statement, to }] };
+  return {
+    alike: { shape: reading.alike.shape, literals: cuts },
+    statements: statement.to === to ? reading.statements : [{ ...statement, to }],
+    complete: reading.complete,
+    doubts: reading.doubts,
+  };
+}
+
+/** As it is remembered. */
+function shaped(reading: SqlReading, literals: readonly number[]): SqlReading {
+  return { ...reading, alike: { shape: { kept: null, secrets: undefined }, literals } };
 }
 
 export function createSqlReader(options: SqlReaderOptions): SqlReader {
@@ -157,9 +170,8 @@ export function createSqlReader(options: SqlReaderOptions): SqlReader {
       const { reading, only } = readOrRefuse(parser, text);
       const kind = only?.statement.kind ?? "";
       if (template !== null && only !== null && TEMPLATE_KINDS.has(kind) && cutsAreFree(text, template, only.literals))
-        byTemplate.set(template.key, reading);
-      else if (text.length <= MAX_CACHED_CHARS) byText.set(text, reading);
-      return reading;
+        return byTemplate.set(template.key, shaped(reading, template.cuts));
+      return text.length <= MAX_CACHED_CHARS ? byText.set(text, shaped(reading, NONE)) : reading;
     },
   };
 }

@@ -3,8 +3,8 @@
  */
 import type { SqlReading } from "./reading.ts";
 
-/** A statement's objects and sets, roughly. */
-const STATEMENT_BYTES = 1024;
+/** A statement's objects and sets, and what is made of it for its shape, roughly. */
+const STATEMENT_BYTES = 2048;
 
 function namesIn(reading: SqlReading): number {
   let names = 0;
@@ -43,15 +43,16 @@ export class ReadingCache {
     return entry.reading;
   }
 
-  set(key: string, reading: SqlReading): void {
+  set(key: string, reading: SqlReading): SqlReading {
     this.#drop(key);
     const bytes = key.length * 2 + STATEMENT_BYTES * (1 + reading.statements.length) + 64 * namesIn(reading);
     this.#entries.set(key, { reading, bytes });
     this.#bytes += bytes;
     for (const oldest of this.#entries.keys()) {
-      if (this.#bytes <= this.#maxBytes) return;
+      if (this.#bytes <= this.#maxBytes) break;
       this.#drop(oldest);
     }
+    return reading;
   }
 
   #drop(key: string): void {

@@ -90,7 +90,24 @@ export interface Statement {
   readonly to: number;
 }
 
+/**
+ * What texts have in common that differ in the values of their literals only, where those values decide nothing. `kept`: whatever somebody
+ * made of one of them that holds for all; `secrets`: which of the literals stand where secrets stand (redact.ts).
+ */
+export interface Shape {
+  kept: object | null;
+  secrets: readonly boolean[] | null | undefined;
+}
+
+/** `literals`: where they stand in this text: start, end, start, end, …; none: all texts of this shape are this one. */
+export interface Alike {
+  readonly shape: Shape;
+  readonly literals: readonly number[];
+}
+
 export interface SqlReading {
+  /** Null: the text is not remembered. */
+  readonly alike: Alike | null;
   readonly statements: readonly Statement[];
   /** False also where the text could not be parsed at all; then there are no statements. */
   readonly complete: boolean;

@@ -1,7 +1,8 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { tokensOf } from "./lexer.ts";
-import { redactSql } from "./redact.ts";
+import { redactAlike, redactSql } from "./redact.ts";
+import { templateOf } from "./template.ts";
 
 /** Stands for a secret; no rule knows it by its looks. */
 const SECRET = "Zebra7";
@@ -114,4 +115,49 @@ describe("what a record shows of a text", () => {
     for (const inside of ["://a:", "eyJ-", "AKIA", "sk-", "md5", "-----BEGI"])
       redactSql(`SELECT '${inside.repeat(30_000)}'`, true);
   }, 20_000);
+});
+
+test("what is known of one text's literals gives for every other text of its template what that text alone gives", () => {
+  const value = fc.oneof(
+    fc.constantFrom(
+      "'a'",
+      "''",
+      "'it''s'",
+      "'postgres://u:Zebra7@h/db'",
+      "'password'",
+      `'ghp_${"q".repeat(36)}'`,
+      "','",
+      "'('",
+    ),
+    fc.integer({ min: 0, max: 999_999 }).map(String),
+    fc.constantFrom("1.5", "12345.678"),
+    fc.stringMatching(/^[a-z_ =:,()]{0,12}$/).map((text) => `'${text}'`),
+  );
+  const form = fc.constantFrom(
+    "SELECT abalance FROM pgbench_accounts WHERE aid = ?;",
+    "SELECT ?, a, ? FROM t WHERE pin = ? AND b = ?",
+    "INSERT INTO users (name, password) VALUES (?, ?), (?, ?)",
+    "INSERT INTO t (a, b) VALUES (?, ?)",
+    'UPDATE t SET "Password" = ?, n = ? WHERE id = ?',
+    "SELECT * FROM t WHERE secret IN (?, ?) OR x IN (?, ?)",
+    "SELECT crypt(?, gen_salt(?)), ?",
+    "SELECT * FROM t WHERE token LIKE ? AND a = ?",
+    "SELECT $1, ? FROM t WHERE a = -?",
+  );
+  const filled = (text: string, values: readonly string[]): string => {
+    let i = 0;
+    return text.replaceAll("?", () => values[i++ % values.length] ?? "1");
+  };
+  const values = fc.array(value, { minLength: 4, maxLength: 4 });
+  fc.assert(
+    fc.property(form, values, values, (text, one, other) => {
+      const texts = [filled(text, one), filled(text, other)];
+      const templates = texts.map(templateOf);
+      fc.pre(templates[0]?.key !== undefined && templates[0]?.key === templates[1]?.key);
+      const shape = { secrets: undefined };
+      for (const [i, each] of texts.entries())
+        expect(redactAlike(each, templates[i]?.cuts ?? [], shape)).toBe(redactSql(each, true));
+    }),
+    { numRuns: 2_000 },
+  );
 });

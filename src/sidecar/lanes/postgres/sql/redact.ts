@@ -7,6 +7,7 @@
  */
 import { type Token, tokensOf } from "./lexer.ts";
 
+const QUOTE = 0x27;
 const CUT = "'[redacted]'";
 const CUT_COMMENT = "/* [redacted] */";
 const CUT_REST = "[redacted]";
@@ -82,6 +83,54 @@ class Context {
 /** As `OperationWriter` asks for it: a text of which there are no statements was not understood. */
 export function redactStatements(text: string, statements: readonly unknown[]): string {
   return redactSql(text, statements.length > 0);
+}
+
+/** What is known of a shape's literals; undefined: nothing yet. Null: its texts take the long way. */
+interface LiteralsOf {
+  secrets: readonly boolean[] | null | undefined;
+}
+
+/**
+ * As `redactSql` of an understood text, for one of many that differ in their literals only: which of those stand where a secret stands is
+ * found out once for all of them, because a literal's own value says nothing of what is around it.
+ */
+export function redactAlike(text: string, literals: readonly number[], shape: LiteralsOf): string {
+  if (shape.secrets === undefined) shape.secrets = secretsOf(text, literals);
+  const { secrets } = shape;
+  if (secrets === null || secrets.length * 2 !== literals.length) return redactSql(text, true);
+  let out = "";
+  let at = 0;
+  for (let i = 0; i < secrets.length; i++) {
+    const from = literals[2 * i] ?? 0;
+    const to = literals[2 * i + 1] ?? 0;
+    const quoted = text.charCodeAt(from) === QUOTE;
+    const cut =
+      secrets[i] === true ? quoted || to - from > 3 : quoted && SECRET_TEXT.test(text.slice(from + 1, to - 1));
+    if (!cut) continue;
+    out += text.slice(at, from) + CUT;
+    at = to;
+  }
+  return at === 0 ? text : out + text.slice(at);
+}
+
+/** Null: the lexer sees other literals than those. */
+function secretsOf(text: string, literals: readonly number[]): boolean[] | null {
+  const { tokens, whole } = tokensOf(text);
+  if (!whole) return null;
+  const context = new Context();
+  const secrets: boolean[] = [];
+  for (const token of tokens) {
+    if (token.kind === "blank") continue;
+    if (token.kind === "comment" || token.kind === "special") return null;
+    const value = token.kind === "string" || token.kind === "number";
+    if (value) {
+      const at = 2 * secrets.length;
+      if (literals[at] !== token.start || literals[at + 1] !== token.end) return null;
+      secrets.push(context.secret);
+    }
+    context.take(token.kind === "string" ? "'" : text.slice(token.start, token.end));
+  }
+  return 2 * secrets.length === literals.length ? secrets : null;
 }
 
 /** `understood`: the reader parsed it. The result is for people and records; it is not meant to be parsed again. */

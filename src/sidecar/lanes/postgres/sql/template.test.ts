@@ -2,6 +2,7 @@ import * as fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import { readParserFile } from "./parser-file.ts";
 import { createSqlReader } from "./reader.ts";
+import type { SqlReader } from "./reading.ts";
 import { templateOf } from "./template.ts";
 
 const warm = createSqlReader({ parserFile: readParserFile });
@@ -17,7 +18,7 @@ describe("which texts share a template", () => {
   test("those that differ in plain literals only", () => {
     expect(keyOf("SELECT a FROM t WHERE b = 5 AND c = 'x''y'")).toBe(keyOf("SELECT a FROM t WHERE b = 77 AND c = ''"));
     expect(keyOf("SELECT 1.5")).toBe(keyOf("SELECT 22.75"));
-    expect(templateOf("SELECT 'ü', 1;  ")).toMatchObject({ cuts: [7, 12], semicolon: 13 });
+    expect(templateOf("SELECT 'ü', 1;  ")).toMatchObject({ cuts: [7, 10, 12, 13], semicolon: 13 });
   });
 
   test("not those that differ in anything else", () => {
@@ -118,6 +119,9 @@ const word = fc.constantFrom(
 const text = fc.oneof(word, fc.string({ maxLength: 8 })).map((s) => `'${s.replaceAll("'", "''")}'`);
 const literal = fc.oneof(integer, decimal, text);
 
+/** Without what is only kept beside it. */
+const read = (reader: SqlReader, text: string): object => ({ ...reader.read(text), alike: null });
+
 describe("a reading that is remembered", () => {
   test("is the reading that a reader without memory gives, whatever the literals", () => {
     let shared = 0;
@@ -126,8 +130,8 @@ describe("a reading that is remembered", () => {
         const [first, second] = [statement(a, b), statement(c, d)];
         warm.read(first);
         if (keyOf(first) !== undefined && keyOf(first) === keyOf(second)) shared++;
-        expect(warm.read(second)).toEqual(cold.read(second));
-        expect(warm.read(second)).toEqual(cold.read(second));
+        expect(read(warm, second)).toEqual(read(cold, second));
+        expect(read(warm, second)).toEqual(read(cold, second));
       }),
       { numRuns: 5000 },
     );

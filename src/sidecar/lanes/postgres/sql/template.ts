@@ -10,7 +10,7 @@
 
 export interface Template {
   readonly key: string;
-  /** Indices in the text at which a literal was cut, rising. */
+  /** Indices in the text at which a literal was cut and goes on behind it, in turn, rising. */
   readonly cuts: readonly number[];
   /** Index of the semicolon that ends the statement; -1: none. */
   readonly semicolon: number;
@@ -125,7 +125,7 @@ export function templateOf(text: string): Template | null {
     else if (c === MINUS && text.charCodeAt(end) === MINUS) return null;
     else if (c === SLASH && text.charCodeAt(end) === STAR) return null;
     if (mark !== null) {
-      cuts.push(i);
+      cuts.push(i, end);
       key += text.slice(kept, i) + mark;
       kept = end;
     }
