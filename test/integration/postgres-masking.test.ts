@@ -11,6 +11,7 @@ import { createRowMasker } from "#sidecar/lanes/postgres/mask/masker.ts";
 import { requireThat } from "../support/require.ts";
 import { ALLOW, type PostgresGateway, startPostgresGateway } from "./postgres-gateway.ts";
 import { type PostgresServer, postgresBin, startPostgres } from "./postgres-server.ts";
+import { errorOf, say, show, WireClient } from "./postgres-wire.ts";
 
 const PASSWORD = "a-password-of-this-test";
 const EMAILS = ["ada@confidential.example", "bob@confidential.example", "cyd@confidential.example"];
@@ -19,7 +20,29 @@ const MASKS: readonly MaskRule[] = Object.freeze([
   Object.freeze({ selector: "public.users.born", with: "redact" }),
   Object.freeze({ selector: "public.phones.phone", with: "redact" }),
   Object.freeze({ selector: "public.phones.owner", with: "redact" }),
+  Object.freeze({ selector: "public.typed.*", with: "token" }),
+  Object.freeze({ selector: "public.again.secret", with: "redact" }),
 ]);
+/** Column, type, its length in binary (null: it varies), and a confidential value. */
+const TYPES: readonly (readonly [string, string, number | null, string])[] = [
+  ["t", "text", null, "'confidential'"],
+  ["vc", "varchar(40)", null, "'confidential'"],
+  ["bp", "char(40)", null, "'confidential'"],
+  ["i2", "int2", 2, "4111"],
+  ["i4", "int4", 4, "4111"],
+  ["i8", "int8", 8, "4111"],
+  ["n", "numeric", null, "4111.5"],
+  ["f8", "float8", 8, "4111.5"],
+  ["bo", "bool", 1, "true"],
+  ["u", "uuid", 16, "'41114111-4111-4111-4111-411141114111'"],
+  ["d", "date", 4, "'1990-01-01'"],
+  ["ts", "timestamptz", 8, "'1990-01-01 00:00Z'"],
+  ["ba", "bytea", null, "'confidential'"],
+  ["j", "json", null, `'{"a":"confidential"}'`],
+  ["jb", "jsonb", null, `'{"a":"confidential"}'`],
+  ["ar", "text[]", null, "'{confidential}'"],
+  ["ip", "inet", null, "'41.11.41.11'"],
+];
 const SETUP = `
 create role app login password '${PASSWORD}';
 create table users(id int primary key, name text, email text unique, born date, lowered text generated always as (lower(email)) stored);
@@ -35,6 +58,17 @@ insert into users values (1,'Ada','${EMAILS[0]}','1990-01-01'), (2,'Bob','${EMAI
 insert into users_old values (4,'Old','${EMAILS[2]}','1960-01-01');
 insert into guesses values ('${EMAILS[0]}');
 grant all on all tables in schema public to app; grant create on schema public to app;
+create schema decoy; create table decoy.users(id int, email text); insert into decoy.users values (1, 'decoy@open.example');
+grant usage on schema decoy to app; grant all on decoy.users to app;
+create view deep as select * from contacts;
+create function all_emails() returns setof text language sql as 'select email from public.users';
+create table again(id int, secret text); insert into again values (1, 'confidential one');
+create function says() returns trigger language plpgsql as $$ begin raise notice 'it is %', old.phone; return new; end $$;
+create trigger says before update on phones for each row when (old.id = 2) execute function says();
+alter table phones alter id set not null;
+create table typed(${TYPES.map(([name, type]) => `${name} ${type}`).join(", ")});
+insert into typed values (${TYPES.map(([, , , value]) => value).join(", ")});
+grant all on all tables in schema public to app;
 analyze users;
 `;
 
@@ -210,6 +244,187 @@ test("cursors, prepared statements and parameters give masked rows", async (cont
     expect.stringMatching(/^tok_email_/),
     expect.stringMatching(/^tok_email_/),
     expect.stringMatching(/^tok_email_/),
+  ]);
+});
+
+test("portals with a row limit, and cursors that are binary, give masked rows", async (context) => {
+  requireThat(context, server !== null, "PostgreSQL's server is not installed (apt-get install postgresql)");
+  const { client } = await WireClient.connect(gateway?.port ?? 0);
+  try {
+    // A portal lives as long as its transaction.
+    await client.ask(say.query("begin"));
+    const limited =
+      say.parse("s", "select id, email from only users where id < 3 order by id") +
+      say.bind("p", "s") +
+      say.describe("P", "p") +
+      say.execute("p", 1) +
+      say.execute("p", 1) +
+      say.sync;
+    const answers = await client.ask(limited);
+    expect(answers.filter(({ type }) => type === "s").length).toBeGreaterThan(0);
+    const rows = answers.filter(({ type }) => type === "D").map(({ body }) => body);
+    expect(rows).toHaveLength(2);
+    for (const row of rows) expect(row).toMatch(/tok_email_[0-9a-z]{16}$/);
+    await client.ask(say.query("declare b binary cursor for select id, email, born from only users where id < 3"));
+    const fetched = await client.ask(say.query("fetch all from b"));
+    for (const { body } of fetched.filter(({ type }) => type === "D")) {
+      expect(body).toMatch(/tok_email_[0-9a-z]{16}/);
+      // int4 is four bytes in binary; a date that is redacted is NULL.
+      expect(body.slice(2, 6)).toBe("\0\0\0\u0004");
+      expect(body.slice(-4)).toBe("\u00ff\u00ff\u00ff\u00ff");
+    }
+  } finally {
+    client.end();
+  }
+});
+
+test("binary results: each common type is still of its type, and none is the confidential value", async (context) => {
+  requireThat(context, server !== null, "PostgreSQL's server is not installed (apt-get install postgresql)");
+  const { client } = await WireClient.connect(gateway?.port ?? 0);
+  try {
+    for (const format of [false, true]) {
+      const answers = await client.ask(
+        say.parse("", `select ${TYPES.map(([name]) => name).join(", ")} from typed`) +
+          say.bind("", "", [], format) +
+          say.describe("P", "") +
+          say.execute() +
+          say.sync,
+      );
+      const body = Buffer.from(answers.find(({ type }) => type === "D")?.body ?? "", "latin1");
+      expect(body.readInt16BE(0), show(answers)).toBe(TYPES.length);
+      let at = 2;
+      for (const [name, , fixed] of TYPES) {
+        const length = body.readInt32BE(at);
+        const value = body.subarray(at + 4, at + 4 + Math.max(0, length));
+        at += 4 + Math.max(0, length);
+        // NULL, or as long as its type is in binary.
+        expect([-1, format && fixed !== null ? fixed : length], name).toContain(length);
+        expect(value.toString("latin1"), name).not.toMatch(/confidential|4111|1990/);
+      }
+      expect(at).toBe(body.length);
+      expect(body.includes(Buffer.from([0, 0, 0x10, 0x0f]))).toBe(false); // 4111 as an int4
+    }
+    // What a client makes of them.
+    const rows = await agent(async (driver) => (await driver.query("select i4, i8, u, j, ba from typed")).rows);
+    expect(rows).toEqual([
+      {
+        i4: expect.any(Number),
+        i8: expect.stringMatching(/^\d+$/),
+        u: expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-/),
+        j: expect.stringMatching(/^tok_j_/),
+        ba: expect.any(Buffer),
+      },
+    ]);
+  } finally {
+    client.end();
+  }
+});
+
+test("copies are masked: text, csv with its header, binary, of a table and of a query", async (context) => {
+  requireThat(context, server !== null, "PostgreSQL's server is not installed (apt-get install postgresql)");
+  const { client } = await WireClient.connect(gateway?.port ?? 0);
+  const copied = async (sql: string): Promise<string> => {
+    const answers = await client.ask(say.query(sql));
+    expect(answers.map(({ type }) => type).join(""), show(answers)).toMatch(/^Hd+cCZ$/);
+    return answers
+      .filter(({ type }) => type === "d")
+      .map(({ body }) => body)
+      .join("");
+  };
+  try {
+    expect(await copied("copy (select id, email, born from only users where id < 3) to stdout")).toMatch(
+      /^1\ttok_email_\w{16}\t\\N\n2\ttok_email_\w{16}\t\\N\n$/,
+    );
+    expect(await copied("copy (select id, name, email from only users) to stdout (format csv, header)")).toMatch(
+      /^id,name,email\n1,Ada,tok_email_\w{16}\n2,Bob,tok_email_\w{16}\n3,Cyd,\n$/,
+    );
+    expect(await copied("copy phones(id, phone) to stdout with csv delimiter ';' force quote phone")).toMatch(
+      /^1;"\[masked\]"\n2;"\[masked\]"\n/,
+    );
+    const binary = await copied("copy users (id, email) to stdout (format binary)");
+    expect(binary).toMatch(/^PGCOPY\n\u00ff\r\n\0/);
+    expect(binary.match(/tok_email_[0-9a-z]{16}/g)).toHaveLength(2);
+    expect(binary).not.toMatch(confidential);
+  } finally {
+    client.end();
+  }
+});
+
+test("notifications: a payload says nothing that a mask could be about", async (context) => {
+  requireThat(context, server !== null, "PostgreSQL's server is not installed (apt-get install postgresql)");
+  const payloads = await agent(async (client) => {
+    const heardOf: string[] = [];
+    const two = new Promise<void>((resolve) => {
+      client.on("notification", ({ channel, payload }) => {
+        heardOf.push(`${channel}=${payload}`);
+        if (heardOf.length === 2) resolve();
+      });
+    });
+    await client.query("listen changes");
+    await server?.psql(`notify changes, '{"email":"${EMAILS[0]}"}'; notify changes`);
+    await two;
+    return heardOf;
+  });
+  expect(payloads).toEqual(["changes=[masked]", "changes="]);
+});
+
+test("an error that quotes a row, and a notice, keep their code and lose their words", async (context) => {
+  requireThat(context, server !== null, "PostgreSQL's server is not installed (apt-get install postgresql)");
+  const { client } = await WireClient.connect(gateway?.port ?? 0);
+  try {
+    // The row that fails has a confidential value in it, which DETAIL would show.
+    const failed = errorOf(await client.ask(say.query("update phones set id = null where id = 1")));
+    expect(failed.get("C")).toBe("23502");
+    expect(failed.get("M")).toMatch(/not shown/);
+    expect([...failed.values()].join(" ")).not.toMatch(/\+49|ada/);
+    const plain = errorOf(await client.ask(say.query("select nope from phones")));
+    expect([plain.get("C"), plain.get("M")]).toEqual(["42703", 'column "nope" does not exist']);
+    const noticed = await client.ask(say.query("update phones set id = id where id = 2"));
+    expect(noticed.filter(({ type }) => type === "N").map(({ body }) => body)).toEqual([
+      expect.stringMatching(/not shown/),
+    ]);
+  } finally {
+    client.end();
+  }
+});
+
+test("search_path, views and functions are no way around: a name means what the server says that it means", async (context) => {
+  requireThat(context, server !== null, "PostgreSQL's server is not installed (apt-get install postgresql)");
+  const seen = await agent(async (client) => {
+    await client.query("set search_path to decoy, public");
+    const other = await client.query("select email from users");
+    await client.query("set search_path to public");
+    const own = await client.query("select email from users where id = 1");
+    return [...other.rows, ...own.rows].map(({ email }) => email);
+  });
+  // decoy.users is another table: what no mask names is shown.
+  expect(seen[0]).toBe("decoy@open.example");
+  for (const email of seen.slice(1)) expect(email).toMatch(/^tok_email_/);
+  for (const text of [
+    "select * from all_emails()",
+    "select all_emails()",
+    "select * from deep",
+    "select e from (select contact as e from deep) x",
+  ])
+    expect(await heard(text), text).not.toMatch(confidential);
+});
+
+test("a table that is dropped and made anew meanwhile is masked all the same", async (context) => {
+  requireThat(context, server !== null, "PostgreSQL's server is not installed (apt-get install postgresql)");
+  const rows = await agent(async (client) => {
+    const before = await client.query("select secret from again");
+    await server?.psql(
+      "drop table again; create table again (id int, secret text); insert into again values (2, 'confidential two'); grant all on again to app",
+    );
+    const atOnce = await client.query("select id, secret from again");
+    const later = await client.query("select id, secret from again");
+    return [before.rows, atOnce.rows, later.rows];
+  });
+  expect(rows).toEqual([
+    [{ secret: "[masked]" }],
+    // Nothing is known of the new one yet: all of it is masked.
+    [{ id: null, secret: "[masked]" }],
+    [{ id: 2, secret: "[masked]" }],
   ]);
 });
 

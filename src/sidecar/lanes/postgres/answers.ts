@@ -118,7 +118,8 @@ export class Answers implements MessageTaker {
         if (!this.#masks.copying) return "pieces";
         return length <= rowBytes ? "gather" : "length";
       case BACKEND.notificationResponse:
-        return "pieces";
+        if (!this.#masks.listening) return "pieces";
+        return length <= answerBytes ? "gather" : "length";
       case BACKEND.noticeResponse:
       case BACKEND.errorResponse:
         if (length <= describedBytes) return "gather";
@@ -146,7 +147,7 @@ export class Answers implements MessageTaker {
       case BACKEND.copyData:
         return this.#masks.copying ? this.#maskedCopy(chunk, from, to) : this.#pass(chunk, from, to);
       case BACKEND.notificationResponse:
-        return this.#pass(chunk, from, to);
+        return this.#notification(chunk, from, to);
       case BACKEND.noticeResponse:
         return this.#notice(first, chunk, from, to);
       case BACKEND.parseComplete:
@@ -256,6 +257,12 @@ export class Answers implements MessageTaker {
     return instead === null ? this.#pass(chunk, from, to) : this.#say(this.#charged(), instead);
   }
 
+  #notification(chunk: Chunk, from: number, to: number): WireFault | null {
+    if (!this.#masks.listening) return this.#pass(chunk, from, to);
+    const masked = this.#masks.notification(chunk.latin1(from + 5, to));
+    return masked === null ? "text" : this.#say(this.#talk.ports.connect, masked);
+  }
+
   #completed(first: Step | null, chunk: Chunk, from: number, to: number): WireFault | null {
     if (first === null || (first.kind !== "execute" && first.kind !== "query")) return "type";
     if (first.collecting !== null) {
@@ -277,6 +284,7 @@ export class Answers implements MessageTaker {
     if (first.kind === "execute") this.#steps.shift();
     this.#ended = act;
     this.#endedStatus = tag;
+    this.#masks.listens(act);
     this.#owner.done(act);
     return this.#talk.over ? null : this.#pass(chunk, from, to);
   }

@@ -28,6 +28,8 @@ export interface SessionMasker {
   question(masks: readonly MaskRule[]): string | null;
   /** Its answer; null in a row is NULL, bytes are latin1. */
   learn(masks: readonly MaskRule[], rows: readonly (readonly (string | null)[])[]): void;
+  /** These are about to run, with masks or without: some change what the masks mean. */
+  follow(statements: readonly Statement[]): void;
   /** Asked before the act is forwarded, after `question` was answered. Null: it can be masked; else why not, for the refusal. */
   objection(act: MaskedAct): string | null;
   /** A result set of `statement` begins. Null: nothing in it is masked, its rows pass as they are. A text: it must not be shown. */
@@ -36,6 +38,8 @@ export interface SessionMasker {
   copy(act: MaskedAct, statement: Statement | null, binary: boolean, columns: number): CopyMask | string | null;
   /** An ErrorResponse or NoticeResponse of an act with masks: the text fields that may quote a value, by letter. The same map: as it is. */
   notice(act: MaskedAct, fields: ReadonlyMap<string, string>): ReadonlyMap<string, string>;
+  /** What a NotificationResponse carries, for a session that listens under these masks. Nobody can say where it comes from. Latin1. */
+  payload(masks: readonly MaskRule[], payload: string): string;
 }
 
 export interface ResultMask {

@@ -2,6 +2,7 @@
  * Carries a permit's masks out on one session: asks the upstream for what the masker has to know (which OIDs its names are), lets it
  * object before anything is sent, and hands it every result, COPY, notice and error of a masked statement.
  */
+import type { MaskRule } from "#contract/decision.ts";
 import type { Refusal } from "#sidecar/seam/verdict.ts";
 import type { Act } from "./act.ts";
 import { noticeBytes, readCopyOut, readRowDescription } from "./codec/backend.ts";
@@ -16,7 +17,7 @@ import {
   parseText,
   SYNC,
 } from "./codec/frontend.ts";
-import { int16, utf8 } from "./codec/text.ts";
+import { int16, message, utf8 } from "./codec/text.ts";
 import type { CopyMask, MaskedAct, SessionMasker } from "./masking.ts";
 import { refusalText } from "./refuse.ts";
 import type { Statement } from "./sql/reading.ts";
@@ -30,6 +31,8 @@ export class Masks {
   #waits = false;
   #copy: CopyMask | null = null;
   #copyAct: Act | null = null;
+  /** Different ones are few: they are the policy's, shared with its cache. */
+  readonly #listening: (readonly MaskRule[])[] = [];
 
   /** `masker`: null: masks cannot be carried out, so a statement with one is refused. */
   constructor(talk: Talk, masker: SessionMasker | null) {
@@ -44,6 +47,7 @@ export class Masks {
   /** `batch`: in the middle of one, so that no Sync may be sent. Calls `goOn` once: null, or why it may not be sent after all. */
   prepare(act: Act, batch: boolean, goOn: (objection: Refusal | null) => void): void {
     const { masks } = act;
+    if (!act.pure) this.#masker?.follow(act.statements);
     if (masks.length === 0) return goOn(null);
     const masker = this.#masker;
     if (masker === null) return goOn(this.#refusal(act, "masks"));
@@ -101,6 +105,27 @@ export class Masks {
     if (act === null || act.masks.length === 0 || this.#masker === null) return null;
     const shown = this.#masker.notice(maskedAct(act), fields);
     return shown === fields ? null : noticeBytes(type, shown);
+  }
+
+  /** A LISTEN has ended well: what is said to it later has these masks, whichever statement is under way then. */
+  listens(act: Act): void {
+    if (act.masks.length === 0 || !act.effects.some(({ kind }) => kind === "listen")) return;
+    if (!this.#listening.includes(act.masks)) this.#listening.push(act.masks);
+  }
+
+  /** Whether a NotificationResponse must be read. */
+  get listening(): boolean {
+    return this.#listening.length > 0;
+  }
+
+  // NotificationResponse: Int32 pid, String channel, String payload
+  notification(body: string): string | null {
+    const channelEnd = body.indexOf("\0", 4);
+    const masker = this.#masker;
+    if (masker === null || channelEnd < 0 || body.indexOf("\0", channelEnd + 1) !== body.length - 1) return null;
+    let payload = body.slice(channelEnd + 1, -1);
+    for (const masks of this.#listening) payload = masker.payload(masks, payload);
+    return message("A", `${body.slice(0, channelEnd + 1)}${payload}\0`);
   }
 
   get copying(): boolean {

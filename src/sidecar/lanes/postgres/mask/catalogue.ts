@@ -26,14 +26,19 @@ export interface Relation {
   readonly guarded: ReadonlySet<string>;
 }
 
+/** Where a row says why it is there. */
+const WHY = 6;
 /** More than this is a rule that means half of a large database: refused, not cut short. */
 const MAX_ROWS = 50_000;
 
 export class Catalogue {
   readonly #byOid = new Map<number, Relation>();
   readonly #byName = new Map<string, Relation[]>();
+  /** The highest OID of a relation that there was. */
+  readonly #newest: number;
 
-  private constructor(relations: readonly Relation[]) {
+  private constructor(relations: readonly Relation[], newest: number) {
+    this.#newest = newest;
     for (const relation of relations) {
       this.#byOid.set(relation.oid, relation);
       const named = this.#byName.get(relation.name);
@@ -46,8 +51,22 @@ export class Catalogue {
   static read(rules: readonly ColumnRule[], rows: readonly (readonly (string | null)[])[]): Catalogue | null {
     if (rows.length > MAX_ROWS) return null;
     const found = new Map<number, Found>();
-    for (const row of rows) if (!take(row, rules, found)) return null;
-    return new Catalogue([...found.values()].map((f) => f.relation(rules)).filter((r) => r.masked.size > 0));
+    let newest = 0;
+    for (const row of rows)
+      if (row[WHY] === "n") newest = Number(row[0]);
+      else if (!take(row, rules, found)) return null;
+    if (!Number.isSafeInteger(newest) || newest <= 0) return null;
+    return new Catalogue(
+      [...found.values()].map((f) => f.relation(rules)).filter((r) => r.masked.size > 0),
+      newest,
+    );
+  }
+
+  /** Whether this column was made after the question was answered, so that nothing is known of it. Whole rows have attribute 0. */
+  isNewer(oid: number, column: number): boolean {
+    if (oid > this.#newest) return true;
+    const relation = this.#byOid.get(oid);
+    return relation !== undefined && column > 0 && !relation.columns.has(column);
   }
 
   relation(oid: number): Relation | undefined {

@@ -24,6 +24,9 @@ const ROWS: readonly (readonly string[])[] = [
   ["102", "public", "contacts", "2", "contact", "25", "v"],
 ];
 
+/** Nothing was made since. */
+const NEWEST = ["200", "", "", "1", "", "1", "n"];
+
 class World {
   nowMs = 0;
   readonly masks: readonly MaskRule[];
@@ -37,7 +40,7 @@ class World {
       database: "app",
       user: "app",
     });
-    if (rows !== null) this.session.learn(this.masks, rows);
+    if (rows !== null) this.session.learn(this.masks, [...rows, NEWEST]);
   }
 
   act(text: string): MaskedAct {
@@ -137,6 +140,57 @@ describe("by origin", () => {
   });
 });
 
+describe("a schema that somebody else changes meanwhile", () => {
+  test("Q9: a table that was made anew since is masked whole, and asked about before the next statement", () => {
+    const w = new World();
+    const fields = [
+      { name: "id", table: 201, column: 1, type: 23 },
+      { name: "email", table: 201, column: 3 },
+      { name: "born", table: 201, column: 5, type: 1_082 },
+    ];
+    expect(w.session.question(MASKS)).toBeNull();
+    expect(w.shows("SELECT id, email, born FROM users", fields, ["7", "ada@example.com", "1990-01-01"])).toEqual([
+      expect.not.stringMatching(/^7$/),
+      expect.stringMatching(TOKEN),
+      null,
+    ]);
+    expect(w.session.question(MASKS)).not.toBeNull();
+  });
+
+  test("Q9: so is a column that a known table did not have", () => {
+    const w = new World();
+    expect(w.shows("SELECT * FROM users", [{ name: "ssn", table: 100, column: 9 }], ["078-05-1120"])).toEqual([
+      expect.stringMatching(/^tok_ssn_/),
+    ]);
+    expect(w.session.question(MASKS)).not.toBeNull();
+  });
+
+  test("Q9: and what this gateway's own sessions change is asked about at once, whether that statement had masks or not", () => {
+    for (const text of [
+      "CREATE OR REPLACE VIEW v AS SELECT email FROM users",
+      "DROP TABLE users",
+      "SELECT my_function()",
+    ]) {
+      const w = new World();
+      w.session.follow(w.act(text).statements);
+      expect(w.session.question(MASKS), text).not.toBeNull();
+    }
+    const w = new World();
+    w.session.follow(w.act("SELECT 1").statements);
+    w.session.follow(w.act("INSERT INTO elsewhere VALUES (1)").statements);
+    expect(w.session.question(MASKS)).toBeNull();
+  });
+
+  test("Q9: a change in a transaction is asked about again behind its end", () => {
+    const w = new World();
+    w.session.follow(w.act("BEGIN").statements);
+    w.session.follow(w.act("CREATE OR REPLACE VIEW v AS SELECT email FROM users").statements);
+    w.session.learn(MASKS, [...ROWS, NEWEST]);
+    w.session.follow(w.act("COMMIT").statements);
+    expect(w.session.question(MASKS)).not.toBeNull();
+  });
+});
+
 describe("Q9: ways around a mask are not sent", () => {
   test.each([
     "SELECT email::bytea FROM users",
@@ -229,6 +283,9 @@ describe("Q9: ways around a mask are not sent", () => {
 
   test("and nothing is, where nobody knows what the masks mean", () => {
     expect(new World(MASKS, null).objection("SELECT 1")).toContain("the catalogue does not say");
+    const partly = new World(MASKS, null);
+    partly.session.learn(MASKS, ROWS);
+    expect(partly.objection("SELECT 1")).toContain("the catalogue does not say");
     expect(new World(MASKS, [["x", "public", "users", "1", "id", "23", "-"]]).objection("SELECT 1")).not.toBeNull();
     for (const mask of [
       { selector: "users.email", with: "token" },
@@ -456,12 +513,12 @@ describe("messages", () => {
 test("the catalogue is asked once for a while, and again after a statement that may change it", () => {
   const w = new World(MASKS, null);
   expect(w.session.question(MASKS)).toContain("'users'::pg_catalog.text");
-  w.session.learn(MASKS, ROWS);
+  w.session.learn(MASKS, [...ROWS, NEWEST]);
   expect(w.session.question(MASKS)).toBeNull();
-  w.objection("CREATE TABLE other (a int)");
+  w.session.follow(w.act("CREATE TABLE other (a int)").statements);
   expect(w.session.question(MASKS)).not.toBeNull();
   expect(w.objection("SELECT id FROM users")).toBeNull();
-  w.session.learn(MASKS, ROWS);
+  w.session.learn(MASKS, [...ROWS, NEWEST]);
   w.nowMs = 31_000;
   expect(w.session.question(MASKS)).not.toBeNull();
   expect(w.session.question([{ selector: "detect:email", with: "token" }])).toBeNull();

@@ -30,6 +30,8 @@ const MAX_LEARNT = 64;
 const CHANGES = new Set(["create", "alter", "drop", "do", "call", "import", "rename", "merge"]);
 
 interface Learnt {
+  /** Target and database. */
+  readonly place: string;
   readonly catalogue: Catalogue;
   /** Asked for again from then on; what is known still serves what is under way. */
   againMs: number;
@@ -48,6 +50,8 @@ class Masker implements SessionMasker {
   readonly #learnt: Lru<string, Learnt>;
   readonly #rules: WeakMap<readonly MaskRule[], Rules | string>;
   readonly #place: string;
+  /** A statement of this session may have changed the catalogue. */
+  #changed = false;
 
   constructor(
     options: RowMaskerOptions,
@@ -76,7 +80,16 @@ class Masker implements SessionMasker {
     const catalogue = Catalogue.read(rules.columns, rows);
     // An answer that cannot be read teaches nothing: every statement is objected to.
     if (catalogue === null) this.#learnt.delete(key);
-    else this.#learnt.set(key, { catalogue, againMs: this.#options.clock.elapsedMs() + LEARNT_MS });
+    else this.#learnt.set(key, { place: this.#place, catalogue, againMs: this.#options.clock.elapsedMs() + LEARNT_MS });
+  }
+
+  /** What is known under this session's place may have changed, whichever masks it was asked for. */
+  follow(statements: readonly Statement[]): void {
+    const changes = statements.some(({ kind, complete }) => CHANGES.has(kind) || !complete);
+    if (changes) this.#changed = true;
+    // In a transaction others do not see it, and learn what was before: it counts again at its end.
+    if (!changes && !(this.#changed && statements.some(({ kind }) => kind === "commit"))) return;
+    this.#forget();
   }
 
   objection({ masks, statements }: MaskedAct): string | null {
@@ -90,7 +103,6 @@ class Masker implements SessionMasker {
     const learnt = this.#learnt.get(this.#key(rules));
     if (learnt === undefined) return UNKNOWN;
     for (const statement of statements) {
-      if (CHANGES.has(statement.kind)) learnt.againMs = 0;
       const why = objectionTo(statement, learnt.catalogue);
       if (why !== null) return why;
     }
@@ -103,6 +115,7 @@ class Masker implements SessionMasker {
     const shown = this.#shown(rules, statement);
     if (shown === null) return UNKNOWN;
     const changes: (Change | null)[] = [];
+    if (fields.some(({ table, column }) => this.#catalogue(rules)?.isNewer(table, column) === true)) this.#forget();
     for (const [i, field] of fields.entries()) {
       const form = shown.form(field, i, fields.length);
       if (form === "hidden") return "a column cannot be attributed";
@@ -148,6 +161,15 @@ class Masker implements SessionMasker {
     return changed ? shown : fields;
   }
 
+  payload(masks: readonly MaskRule[], payload: string): string {
+    const rules = this.#read(masks);
+    if (payload === "") return payload;
+    if (typeof rules === "string" || rules.columns.length > 0) return NOT_ATTRIBUTED;
+    return rules.detectors.size === 0
+      ? payload
+      : coverFindings(payload, rules.detectors, this.#options.tokens, "latin1").text;
+  }
+
   /** Null: left out. M: message, D: detail, H: hint, W: where, q: an internal query. */
   #message(letter: string, text: string, state: string, rules: Rules | string, quotes: boolean): string | null {
     if (!"MDHWq".includes(letter)) return text;
@@ -156,6 +178,11 @@ class Masker implements SessionMasker {
     return rules.detectors.size === 0
       ? text
       : coverFindings(text, rules.detectors, this.#options.tokens, "latin1").text;
+  }
+
+  /** What is known of this place still serves what is under way, and is asked for again before anything else. */
+  #forget(): void {
+    for (const learnt of this.#learnt.values()) if (learnt.place === this.#place) learnt.againMs = 0;
   }
 
   #change(described: Described, form: Form | null, { detectors }: Rules): Change | null {
@@ -189,6 +216,7 @@ class Masker implements SessionMasker {
 }
 
 const UNKNOWN = "the catalogue does not say what the masks mean";
+const NOT_ATTRIBUTED = "[masked]";
 const WITHHELD = "the message is not shown: it could quote a masked value";
 
 /** No OID. */
@@ -211,6 +239,8 @@ class Shown {
   /** Null: it is none. `hidden`: nobody can say. */
   form(field: Field, at: number, count: number): Form | "hidden" | null {
     let form: Form | null = this.#rules.names.get(fromUtf8(field.name)) ?? null;
+    if (this.#catalogue?.isNewer(field.table, field.column) === true)
+      return this.#rules.columns.reduce<Form>((before, rule) => stricter(before, rule.form), form ?? "token");
     const relation = this.#catalogue?.relation(field.table);
     // Attribute 0 is the whole row.
     const origin = field.column > 0 ? relation?.masked.get(field.column) : strictest(relation);

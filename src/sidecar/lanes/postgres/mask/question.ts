@@ -30,6 +30,8 @@ function literal(name: string | null): string | null {
  *   "v"   of a view (or rule) that reads a confidential column, or whole rows of its table, at any depth
  *   "u"   of a table with a confidential one: in a unique index, an exclusion or a foreign key, so that writing tells of other rows
  *   "-"   a column beside them
+ * And one row with the highest OID of a relation ("n", the other columns mean nothing): what is above it was made since. (Behind four
+ * thousand million OIDs the server begins anew; then a new relation is noticed when the question is asked again.)
  */
 const QUESTION = `WITH RECURSIVE
 wanted(rule, nsp, rel, att) AS (VALUES $WANTED$),
@@ -111,4 +113,6 @@ told AS (
 SELECT t.oid::pg_catalog.text, r.nsp, r.rel, t.num::pg_catalog.text, a.att, a.typ::pg_catalog.text, t.why::pg_catalog.text
 FROM told t
 JOIN rels r ON r.oid OPERATOR(pg_catalog.=) t.oid
-JOIN atts a ON a.attrelid OPERATOR(pg_catalog.=) t.oid AND a.num OPERATOR(pg_catalog.=) t.num`;
+JOIN atts a ON a.attrelid OPERATOR(pg_catalog.=) t.oid AND a.num OPERATOR(pg_catalog.=) t.num
+UNION ALL
+SELECT pg_catalog.max(c.oid)::pg_catalog.text, '', '', '1', '', '1', 'n' FROM pg_catalog.pg_class c`;
