@@ -69,9 +69,15 @@ export function createResolver(options: ResolverOptions): Resolver {
       for (const [family, address] of [["udp4", "127.0.0.1"] as const, ["udp6", "::1"] as const]) {
         if (family === "udp6" && !options.v6) continue;
         const server = createServer();
-        serveTcp(server);
         server.listen({ port: bound, host: address });
-        await once(server, "listening");
+        try {
+          await once(server, "listening");
+        } catch (error) {
+          // A pod without IPv6: nobody can ask there either.
+          if (family === "udp6" && withoutV6(error)) continue;
+          throw error;
+        }
+        serveTcp(server);
         const at = server.address();
         if (at !== null && typeof at === "object") bound = at.port;
         const socket = createSocket({ type: family, ipv6Only: family === "udp6" });
@@ -117,6 +123,11 @@ function serveClient(socket: Socket, answer: Answerer): void {
     }
     pending = pending.subarray(from);
   });
+}
+
+function withoutV6(error: unknown): boolean {
+  if (typeof error !== "object" || error === null || !("code" in error)) return false;
+  return error.code === "EADDRNOTAVAIL" || error.code === "EAFNOSUPPORT";
 }
 
 function ignore(): void {}
