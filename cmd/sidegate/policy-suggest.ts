@@ -9,14 +9,14 @@ import { suggest } from "#policy/author/suggest.ts";
 import { readSources } from "#policy/compile/build.ts";
 import { POLICY_NAME } from "#policy/compile/sources.ts";
 import { toEvent } from "../../src/collector/event.ts";
-import type { RecordStore } from "../../src/collector/store/port.ts";
-import { defaultDatabase, parseTime, UsageError, withStore } from "./audit-store.ts";
+import type { Records } from "../../src/collector/remote.ts";
+import { addSourceOptions, isRemote, type SourceOptions, withRecords } from "./audit-source.ts";
+import { defaultDatabase, parseTime, UsageError } from "./audit-store.ts";
 import { checkFolder, finish, libraryFolder, opaProgram, readInput, report } from "./policy-tools.ts";
 
-interface SuggestOptions {
+interface SuggestOptions extends SourceOptions {
   readonly output: string;
   readonly records?: string;
-  readonly db: string;
   readonly since?: number;
   readonly pod?: string;
   readonly run?: string;
@@ -30,9 +30,11 @@ interface SuggestOptions {
 const MAX_REPLAYED = 5_000;
 
 export function registerPolicySuggest(policy: Command): void {
-  policy
-    .command("suggest")
-    .description("From the record of an agent under observation: targets, a narrow policy, and tests")
+  addSourceOptions(
+    policy
+      .command("suggest")
+      .description("From the record of agents under observation: targets, a narrow policy, and tests"),
+  )
     .requiredOption("-o, --output <dir>", "the folder for it; nothing in it is overwritten")
     .option(
       "--records <file>",
@@ -55,7 +57,12 @@ async function suggestFrom(options: SuggestOptions): Promise<number> {
   const known =
     options.policy === undefined ? null : await readSources({ folder: checkFolder(options.policy), library: null });
   if (known?.kind === "problems") return report(known.problems, options.json === true);
-  const observed = options.records === undefined ? await fromStore(options) : fromLines(options.records);
+  if (options.records !== undefined && isRemote(options))
+    throw new UsageError("--records and a cluster exclude each other");
+  const observed =
+    options.records === undefined
+      ? await withRecords(options, (records) => readAll(records, options))
+      : fromLines(options.records);
   const made = suggest(observed, { name: options.name, known: known?.sources.targets ?? [], extend: known !== null });
   const there = await writeNewFiles(options.output, made.files);
   if (there !== null) throw new UsageError(`${there} is there already; nothing was overwritten`);
@@ -98,11 +105,7 @@ function fromLines(file: string): Observed[] {
   }
 }
 
-async function fromStore(options: SuggestOptions): Promise<Observed[]> {
-  return withStore(options.db, (store) => readAll(store, options));
-}
-
-async function readAll(store: RecordStore, options: SuggestOptions): Promise<Observed[]> {
+async function readAll(store: Records, options: SuggestOptions): Promise<Observed[]> {
   const { since, pod, run } = options;
   const filter = {
     ...(since === undefined ? {} : { sinceMs: since }),

@@ -3,11 +3,13 @@ import { randomUUID } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock } from "#core/clock.ts";
+import { createTell } from "#kube/events.ts";
 import type { Kube } from "#kube/port.ts";
 import { type Registry } from "#process/metrics.ts";
 import type { ActOptions } from "./act.ts";
 import { openSigner } from "./checkpoint.ts";
 import { type ClusterWork, startClusterWork } from "./cluster-work.ts";
+import { createDenialEvents, type DenialEvents } from "./denial-events.ts";
 import { createIngest, type Finding, type Sender } from "./ingest.ts";
 import { Limiter, SENDER_LIMITS, type SenderLimits } from "./limits.ts";
 import type { RetentionRules } from "./retention.ts";
@@ -77,6 +79,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
       ...(work === null
         ? {}
         : { room: () => work.room(), onStored: (records: number, newestMs: number) => work.stored(records, newestMs) }),
+      ...(cluster?.kube == null ? {} : { onDenied: denialEvents(cluster.kube, options) }),
     });
     const authenticate = options.authenticate ?? ((): Promise<Sender> => Promise.resolve(LOCAL));
     const server = await serveCollector({
@@ -100,6 +103,11 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     await store.close();
     throw fault;
   }
+}
+
+function denialEvents(kube: Kube, { clock, onError }: CollectorOptions): DenialEvents {
+  const refused = (fault: unknown): void => onError(fault instanceof Error ? fault : new Error(String(fault)));
+  return createDenialEvents({ tell: createTell(kube, clock, refused), clock });
 }
 
 function doorOf({ cluster, clock }: CollectorOptions, work: ClusterWork | null) {

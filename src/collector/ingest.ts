@@ -48,6 +48,8 @@ export interface IngestOptions {
   readonly room?: () => boolean;
   /** Told of what was stored: how many lines, and the newest one's time. */
   readonly onStored?: (records: number, newestMs: number) => void;
+  /** Told of each denial that was stored. Must not throw. */
+  readonly onDenied?: (sender: Sender, row: RecordRow) => void;
 }
 
 export type Ingest = (request: IngestRequest) => Promise<IngestAnswer>;
@@ -85,6 +87,9 @@ async function take(options: IngestOptions, request: IngestRequest): Promise<Ing
     }
     if (await store.append(await changeOf(options, plan, plan.boot, known?.lastSeq ?? 0))) {
       options.onStored?.(plan.records.length, plan.records.at(-1)?.t ?? 0);
+      if (options.onDenied !== undefined)
+        for (const row of plan.records)
+          if (row.kind === "op" && row.verdict === "deny") options.onDenied(request.sender, row);
       for (const f of plan.findings) options.onFinding?.(f.finding, request.boot, f.seq);
       return { kind: "acknowledged", seq: plan.boot.lastSeq };
     }
