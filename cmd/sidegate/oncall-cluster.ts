@@ -6,7 +6,7 @@ import { KubeconfigError } from "../../src/kube/kubeconfig.ts";
 import { KubeError } from "../../src/kube/port.ts";
 import { createRaw } from "../../src/kube/raw.ts";
 import { findAccess } from "../../src/kube/user-access.ts";
-import { type Cluster, createCluster, MissingRight, Unreachable } from "../../src/oncall/cluster.ts";
+import { type Cluster, createCluster, MissingRight, UnknownKind, Unreachable } from "../../src/oncall/cluster.ts";
 
 export interface ClusterFlags {
   readonly kubeconfig?: string;
@@ -47,6 +47,7 @@ function isExpected(fault: unknown): fault is Error {
   return (
     fault instanceof KubeconfigError ||
     fault instanceof MissingRight ||
+    fault instanceof UnknownKind ||
     fault instanceof Unreachable ||
     fault instanceof KubeError
   );

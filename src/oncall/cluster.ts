@@ -15,6 +15,14 @@ export class MissingRight extends Error {
   }
 }
 
+/** A list of a kind that the API server does not serve. */
+export class UnknownKind extends Error {
+  readonly code = "unknown_kind";
+  constructor({ group, plural }: Pick<Resource, "group" | "plural">) {
+    super(`this cluster does not know ${plural}.${group}: is Sidegate installed? sidegate doctor says what is missing`);
+  }
+}
+
 export class Unreachable extends Error {
   readonly code = "unreachable";
 }
@@ -38,6 +46,8 @@ export function createCluster(kube: Kube, raw: Raw): Cluster {
     } catch (fault) {
       if (fault instanceof KubeError && fault.status === 403 && isOwnRight(fault))
         throw new MissingRight(verb, resource, resource.namespaced ? namespace : "");
+      if (fault instanceof KubeError && fault.status === 404 && verb === "list" && resource.group !== "")
+        throw new UnknownKind(resource);
       throw reachable(fault);
     }
   }
@@ -70,7 +80,7 @@ export function isOwnRight({ message }: Pick<KubeError, "message">): boolean {
   return /\bcannot (get|list|watch|create|update|patch|delete)\b/.test(message);
 }
 
-/** A list of a kind that this cluster does not know is 404: said as such. */
+/** What says that nobody answers, as against an answer. */
 function reachable(fault: unknown): unknown {
   const code = (fault as NodeJS.ErrnoException | undefined)?.code ?? "";
   if (

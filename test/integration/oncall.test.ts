@@ -29,11 +29,13 @@ const ADMISSION = "/apis/admissionregistration.k8s.io/v1";
 const DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 let lab: OncallLab;
 let empty: Said;
+let unknown: Said;
 
 beforeAll(async () => {
   if (!ONCALL_POSSIBLE) return;
   lab = await startOncallLab();
   empty = await lab.sidegate(["doctor"]);
+  unknown = await lab.sidegate(["status"]);
   await installDefinitions(lab);
   // Before the webhook that would be asked about it: here, nobody answers.
   await lab.put({ apiVersion: "v1", kind: "Namespace", metadata: { name: "shop" } });
@@ -248,6 +250,14 @@ const podOf = (namespace: string, name: string, more: object = {}, spec: object 
 });
 
 describe("sidegate status", () => {
+  test("of a cluster without Sidegate says so in one line", (context) => {
+    requireThat(context, ONCALL_POSSIBLE, ONCALL_NEEDS);
+    expect([unknown.code, unknown.out]).toEqual([1, ""]);
+    expect(unknown.err).toMatch(
+      /^sidegate status: this cluster does not know \w+\.sidegate\.dev: is Sidegate installed\?.*\n$/,
+    );
+  });
+
   test("says of each pod why it is outside, what to type, and what is open until when", async (context) => {
     requireThat(context, ONCALL_POSSIBLE, ONCALL_NEEDS);
     await lab.put({ apiVersion: "v1", kind: "ServiceAccount", metadata: { namespace: "shop", name: "default" } });
