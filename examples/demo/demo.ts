@@ -1,9 +1,20 @@
 /**
- * `make demo`: real, unchanged agents (Python's standard library, Node's fetch, curl) under Sidegate, and what an admin would want
+ * `make demo`: real, unchanged agents (Python's standard library, Node's fetch, curl, node-pg) under Sidegate, and what an admin would want
  * to see of them. Each scene is checked; the last line is `demo: ok` only when every one held.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { type Api, startApi } from "./api.ts";
@@ -20,6 +31,8 @@ const desk = path.join(work, "desk");
 // In the working folder, as an agent of somebody would be: /tmp is a private one inside.
 const agents = path.join(desk, "agents");
 const state = path.join(work, "state");
+/** Made anew for each run: what is found anywhere can only come from here. */
+const password = `shop-${randomBytes(12).toString("hex")}`;
 let failures = 0;
 let running: ChildProcess | null = null;
 
@@ -66,7 +79,13 @@ function underSidegate(argv: readonly string[], watch: (out: string) => void = (
 }
 
 function environment(): NodeJS.ProcessEnv {
-  return { ...process.env, XDG_STATE_HOME: state, DEMO_HOST_PORT: String(api.httpPort), NO_COLOR: "1" };
+  return {
+    ...process.env,
+    XDG_STATE_HOME: state,
+    SHOP_PASSWORD: password,
+    DEMO_HOST_PORT: String(api.httpPort),
+    NO_COLOR: "1",
+  };
 }
 
 /** A command line of ours, as an admin would type it. */
@@ -150,6 +169,8 @@ async function main(): Promise<void> {
     second.code === 0 && /200/.test(second.out) && second.out.endsWith("403\n"),
   );
 
+  const kept = await databaseScene();
+
   title("A hijacked agent tries to get out");
   const third = await underSidegate(["python3", path.join(agents, "bypass.py")]);
   show(third.out, "   │ ");
@@ -182,6 +203,11 @@ async function main(): Promise<void> {
   show(verify.out);
   check("the record is whole: chains, Merkle log and signed checkpoint verify", verify.code === 0);
 
+  check(
+    "the database's password is in no record, log or file",
+    filesBelow(work).every((file) => !kept.test(readFileSync(file, "latin1"))),
+  );
+
   title("Nothing is left behind");
   check("no folder of a run", readdirSync(path.join(state, "sidegate", "runs")).length === 0);
   check("no process", spawnSync("pgrep", ["-f", work]).status === 1);
@@ -192,7 +218,58 @@ async function main(): Promise<void> {
   check("no rule of ours on this machine", !tables.stdout.includes("inet sidegate"));
 }
 
-function targets(started: Api): string {
+/** Returns what must not be found anywhere afterwards. */
+async function databaseScene(): Promise<RegExp> {
+  title("A database without a password, and masked columns");
+  const agent = [NODE, path.join(agents, "database.mjs")];
+  const { port } = await database.ready;
+  const alone = spawnSync(agent[0] ?? "", [...agent.slice(1), "127.0.0.1", String(port)], { encoding: "utf8" });
+  show(alone.stdout, "   │ without Sidegate: ");
+  const ran = await underSidegate(agent);
+  showRun(ran);
+  database.end();
+  check("the database asks for a password, and the agent has none", /^cannot connect: .*password/.test(alone.stdout));
+  check("with Sidegate before it the same agent reads rows, its e-mail addresses masked", masked(ran.out));
+  check(
+    "a DROP is denied with the policy's advice, and so is a way around the mask",
+    ran.out.includes("HINT: Ask the shop team for a migration.") && /upper\(email\).*\n {2}ERROR/.test(ran.out),
+  );
+  check("the session goes on after it", /\n {2}\{"users":3\}\n$/.test(ran.out) && ran.code === 0);
+  return new RegExp(password);
+}
+
+const masked = (out: string): boolean =>
+  out.match(/"email":"tok_email_[0-9a-z]{16}"/g)?.length === 2 && out.includes('"email":null') && !out.includes("@");
+
+function filesBelow(folder: string): readonly string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.join(entry.parentPath, entry.name))
+    .filter((file) => statSync(file, { throwIfNoEntry: false })?.isFile() === true);
+}
+
+interface Database {
+  readonly ready: Promise<{ readonly port: number }>;
+  end(): void;
+}
+
+/** Begins to start: it needs some seconds. */
+function startDatabase(): Database {
+  const argv = ["--disable-warning=ExperimentalWarning", path.join(HERE, "database.ts"), path.join(work, "db.sock")];
+  const child = spawn(NODE, argv, {
+    stdio: ["pipe", "pipe", "inherit"],
+    env: { PATH: process.env["PATH"], SHOP_PASSWORD: password },
+  });
+  return {
+    ready: new Promise((resolve, reject) => {
+      child.stdout.once("data", (line: Buffer) => resolve(JSON.parse(line.toString()) as { port: number }));
+      child.once("exit", () => reject(new Error("the demo's database ended")));
+    }),
+    end: () => child.stdin.end(),
+  };
+}
+
+function targets(started: Api, port: number): string {
   const ca = started.caPem.replaceAll(/^(?=.)/gm, "      ");
   return `# What the agent may know of. In the demo both live on loopback; endpoints says where.
 apiVersion: sidegate.dev/v1alpha1
@@ -216,11 +293,24 @@ spec:
   protocol: http
   tls: none
   endpoints: ["127.0.0.1:${started.httpPort}"]
+---
+apiVersion: sidegate.dev/v1alpha1
+kind: EgressTarget
+metadata: {name: shop}
+spec:
+  hosts: [db.shop.test]
+  ports: [5432]
+  protocol: postgres
+  endpoints: ["127.0.0.1:${port}"]
+  credential: shop
+  insecureCredential: true # loopback, in the demo; elsewhere over TLS that is verified
 `;
 }
 
+const database = startDatabase();
 const api = await startApi("billing.test");
 function cleanUp(): void {
+  database.end();
   rmSync(work, { recursive: true, force: true });
 }
 for (const [signal, code] of [
@@ -245,7 +335,9 @@ try {
   for (const folder of [policy, state, desk]) mkdirSync(folder);
   cpSync(path.join(HERE, "policy"), policy, { recursive: true });
   cpSync(path.join(HERE, "agents"), agents, { recursive: true });
-  writeFileSync(path.join(policy, "targets.yaml"), targets(api));
+  // node-pg, for the agent that has a database.
+  symlinkSync(path.join(ROOT, "node_modules"), path.join(desk, "node_modules"));
+  writeFileSync(path.join(policy, "targets.yaml"), targets(api, (await database.ready).port));
   await main();
 } finally {
   await api.close();

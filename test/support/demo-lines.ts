@@ -9,6 +9,7 @@ export function demoLines(output: string): string[] {
         .replaceAll(/\b[0-9a-f]{12}\b/g, "REVISION")
         .replaceAll(/\d{4}-\d\d-\d\d[ T][\d:.]+Z?/g, "TIME")
         .replaceAll(/[\d.]+ (ms|s)\b/g, "N ms")
+        .replaceAll(/\btok_email_[0-9a-z]{16}\b/g, "TOKEN")
         .replaceAll(/\b(closed|reset) in/g, "ended in")
         .replaceAll(/\s+/g, " ")
         .trim(),
