@@ -7,6 +7,8 @@ import {
   readdirSync,
   readSync,
   rmSync,
+  statfsSync,
+  statfsSync,
   statSync,
   writeSync,
 } from "node:fs";
@@ -22,7 +24,11 @@ export interface Disk {
   /** Reads into `into` from `position`; returns how many bytes there were. */
   read(path: string, into: Uint8Array, position: number): number;
   size(path: string): number;
+  /** Bytes of the whole volume that the folder lies on. */
+  volume(directory: string): number;
   list(directory: string): readonly string[];
+  /** Bytes of the whole volume that the folder is on. */
+  capacity?(directory: string): number;
   /** No error where it is gone already. */
   remove(path: string): void;
 }
@@ -48,6 +54,14 @@ export const systemDisk: Disk = {
     }
   },
   size: (path) => statSync(path).size,
+  volume(directory) {
+    const { blocks, bsize } = statfsSync(directory);
+    return blocks * bsize;
+  },
   list: (directory) => readdirSync(directory),
+  capacity(directory) {
+    const { blocks, bsize } = statfsSync(directory);
+    return blocks * bsize;
+  },
   remove: (path) => rmSync(path, { force: true }),
 };

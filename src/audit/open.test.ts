@@ -7,7 +7,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { systemClock } from "#core/clock.ts";
 import { makeAuthority } from "#sidecar/tls/authority.ts";
 import { leafCertificate, pem, spkiOf } from "#sidecar/tls/certificate.ts";
-import { committed, op, WORKLOAD } from "../../test/support/record.ts";
+import { committed, MemoryDisk, op, WORKLOAD } from "../../test/support/record.ts";
 import { startCollector } from "../collector/collector.ts";
 import type { Sender } from "../collector/ingest.ts";
 import { openSqlite } from "../collector/store/sqlite.ts";
@@ -191,4 +191,11 @@ test("a folder that cannot be written stops the start, not the first request", (
   expect(() => open({ kind: "unix", path: at("c.sock") }, { directory: path.join(at("file"), "spool") })).toThrow(
     "ENOTDIR",
   );
+});
+
+test("a spool on a small volume is full before the volume is, so that it refuses by name and not by failed writes", async () => {
+  const disk = new MemoryDisk();
+  disk.capacity = 20 * 1024 * 1024;
+  const audit = open(await overSocket(), { disk });
+  expect(audit.figures().spoolLimitBytes).toBe(14 * 1024 * 1024);
 });

@@ -23,7 +23,7 @@ export interface AuditOptions {
   readonly version: string;
   readonly clock: Clock;
   readonly random: (bytes: number) => Uint8Array;
-  /** Unacknowledged bytes at which operations are refused; default 64 MiB. */
+  /** Unacknowledged bytes at which operations are refused; default 64 MiB, or 70 % of the volume where that is less. */
   readonly maxBytes?: number;
   /** Default: no bound on a Unix socket (the collector is this machine), LAG elsewhere. */
   readonly lag?: { readonly records: number; readonly ms: number } | null;
@@ -62,17 +62,19 @@ export interface Audit {
 }
 
 const MAX_BYTES = 64 * 1024 * 1024;
+/** Of its volume the spool takes no more: keys and bundles lie there too, and a volume that is full before the spool fails writes. */
+const MAX_PART = 0.7;
 const SEGMENT_BYTES = 1024 * 1024;
 
 /** Throws where the folder cannot be made or written: then nothing may start. */
 export function openAudit(options: AuditOptions): Audit {
   const { directory, clock, workload, collector } = options;
   const disk = options.disk ?? systemDisk;
-  const maxBytes = options.maxBytes ?? MAX_BYTES;
   const confirm = options.confirm ?? (workload.tier === "locked" ? "collector" : "spool");
   const boot = newBoot(options.random);
   const claims = new Claims(directory, disk);
-  claims.take(boot);
+  claims.take(boot); // makes the folder
+  const maxBytes = options.maxBytes ?? Math.min(MAX_BYTES, Math.floor(disk.volume(directory) * MAX_PART));
   const foreign = (other: string): boolean => claims.claimed(other);
   const spool = new Spool({ directory, maxBytes, segmentBytes: SEGMENT_BYTES, disk, clock, foreign });
   let trouble = false;

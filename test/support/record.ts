@@ -56,6 +56,7 @@ export class MemoryDisk implements Disk {
   #next = 3;
   fail: (length: number) => Error | number | null = () => null;
   truncates = true;
+  capacity = 2 ** 40;
   writes = 0;
 
   makeDirectory(): void {}
@@ -91,6 +92,9 @@ export class MemoryDisk implements Disk {
   }
   size(path: string): number {
     return this.files.get(path)?.length ?? 0;
+  }
+  volume(): number {
+    return this.capacity;
   }
   list(directory: string): readonly string[] {
     return [...this.files.keys()]
