@@ -8,7 +8,6 @@ import {
   readSync,
   rmSync,
   statfsSync,
-  statfsSync,
   statSync,
   writeSync,
 } from "node:fs";
@@ -27,8 +26,6 @@ export interface Disk {
   /** Bytes of the whole volume that the folder lies on. */
   volume(directory: string): number;
   list(directory: string): readonly string[];
-  /** Bytes of the whole volume that the folder is on. */
-  capacity?(directory: string): number;
   /** No error where it is gone already. */
   remove(path: string): void;
 }
@@ -59,9 +56,5 @@ export const systemDisk: Disk = {
     return blocks * bsize;
   },
   list: (directory) => readdirSync(directory),
-  capacity(directory) {
-    const { blocks, bsize } = statfsSync(directory);
-    return blocks * bsize;
-  },
   remove: (path) => rmSync(path, { force: true }),
 };
