@@ -60,6 +60,12 @@ within 10000 "a changed password is used by the next connection" "^2$" orders -c
 old() { kubectl -n data exec orders-db -- env PGPASSWORD="$orders_password" psql -h 127.0.0.1 -U agent_reader -d orders -c 'SELECT 1'; }
 check "the old one is no good at the server any more" "authentication failed" old
 
+credential_acts() { audit query --all --json --limit 100000 | grep -c '"act":"credential"'; }
+within 30000 "each hand-out is on record as an act of the control plane" "^[1-9]" credential_acts
+given_metric() { for ip in $(kubectl -n sidegate get pods -l app.kubernetes.io/component=controller -o 'jsonpath={.items[*].status.podIP}'); do "${enter[@]}" curl -sSk --max-time 5 "https://$ip:8443/metrics"; done; }
+check "and counted" 'sidegate_credential_requests_total\{outcome="given"\} [1-9]' given_metric
+orders_recorded() { audit query --all --json --limit 100000 | grep -c '"credential":"orders"'; }
+within 30000 "the record says which credential was put in" "^[1-9]" orders_recorded
 check "the agent cannot ask the controller itself" "not known|Could not resolve|refused" agent orders bash -c 'echo >/dev/tcp/sidegate-controller.sidegate.svc.cluster.local/8443'
 # While no controller is there, the sidecar goes on with what it has in memory.
 kubectl -n sidegate scale deployment/sidegate-controller --replicas=0 >/dev/null
@@ -101,10 +107,6 @@ sidecar_uid=$("${enter[@]}" stat -c %u "/proc/$sidecar_pid/environ")
 check "not dumpable: what is of the sidecar in /proc is root's" "^0$" echo "$sidecar_uid"
 as_sidecar() { "${enter[@]}" nsenter -t "$sidecar_pid" -p -m -- setpriv --reuid "$("${enter[@]}" sed -n 's/^Uid:\t\([0-9]*\).*/\1/p' "/proc/$sidecar_pid/status")" --clear-groups --no-new-privs sh -c 'head -c1 /proc/1/mem; cat /proc/1/environ'; }
 check "its memory and environment cannot be read by its own uid" "Permission denied" as_sidecar
-credential_acts() { audit query --all --json --limit 100000 | grep -c '"act":"credential"'; }
-within 30000 "each hand-out is on record as an act of the control plane" "^[1-9]" credential_acts
-given_metric() { for ip in $(kubectl -n sidegate get pods -l app.kubernetes.io/component=controller -o 'jsonpath={.items[*].status.podIP}'); do "${enter[@]}" curl -sSk --max-time 5 "https://$ip:8443/metrics"; done; }
-check "and counted" 'sidegate_credential_requests_total\{outcome="given"\} [1-9]' given_metric
 
 kubectl -n shop delete agentpolicy/orders egresstarget/orders deployment/agent-orders secret/orders-db --wait=false >/dev/null
 kubectl delete namespace data --wait=false >/dev/null
