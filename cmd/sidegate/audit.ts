@@ -1,6 +1,9 @@
 /** `sidegate audit`: reads the record, straight from the collector's store, also while it writes. */
 import type { Command } from "commander";
+import { registerAuditAccept } from "./audit-accept.ts";
+import { registerAuditCoverage } from "./audit-coverage.ts";
 import { registerAuditErase } from "./audit-erase.ts";
+import { registerAuditEstimate } from "./audit-estimate.ts";
 import { registerAuditExport } from "./audit-export.ts";
 import { registerAuditQuery } from "./audit-query.ts";
 import { registerAuditSummary } from "./audit-summary.ts";
@@ -15,4 +18,7 @@ export function registerAudit(program: Command): void {
   registerAuditVerify(audit);
   registerAuditErase(audit);
   registerAuditExport(audit);
+  registerAuditCoverage(audit);
+  registerAuditAccept(audit);
+  registerAuditEstimate(audit);
 }

@@ -387,6 +387,15 @@ describe("a reader", () => {
     expect(cli("audit", "query").code).toBe(2);
     expect(cli("why", `${made.boot}-2`, "-n", "team").out).toContain("team/a");
     expect(cli("audit", "summary", "-n", "team").out).toContain("operations  2");
+    // The pod's sidecar has ended, the pod (for the API server) has not: once that is old enough it is a hole.
+    const covered = cli("audit", "coverage", "-n", "team", "--kubeconfig", plane.kubeconfig);
+    expect(covered.out).toMatch(new RegExp(`team/a +${made.boot} .* stopped +1 +${made.last} +ok`));
+    const killed = await recordsOf(a, 1, false);
+    await send(sinkOf(a), killed);
+    expect(cli("audit", "accept", "-n", "team", "--boot", killed.boot, "--reason", "x")).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("sign of life"),
+    });
   }, 60_000);
 });
 
