@@ -1,7 +1,7 @@
 /**
- * Sources → checked, tested WebAssembly module with its metadata. In this order, and a step that finds problems ends it:
- * parse and package rules → generated main → `opa check` over modules AND tests → input paths read → `opa test` in a process with
- * limits → `opa build -O0` → the built module itself, with the data it will run with, against OPA's interpreter.
+ * Sources → checked, tested WebAssembly module with its metadata. A step that finds problems ends it:
+ * parse and package rules → generated main → `opa check` over modules AND tests, input paths read, `opa build -O0` → `opa test` in a
+ * process with limits; the built module itself, with the data it will run with, against OPA's interpreter.
  *
  * Never `-O1` or `-O2`: with optimisation and without the run-time data, rules silently fold to their defaults.
  */
@@ -50,23 +50,22 @@ async function compileIn(
   { opa, test }: CompileOptions,
 ): Promise<CompileResult> {
   const { folder, modules, policyFiles, testFiles } = workspace;
-  const check = await runOpa(opa, {
-    args: [
-      ...`check --strict --format json --capabilities ${CAPABILITIES_FILE} --schema ${INPUT_SCHEMA_FILE}`.split(" "),
-      ...policyFiles,
-      ...testFiles,
-    ],
-    cwd: folder,
-  });
+  // Looked at together, for each is a process that waits for its own; an author's tests run only after the check of what they call.
+  const [check, reads, wasm] = await Promise.all([
+    runOpa(opa, {
+      args: [
+        ...`check --strict --format json --capabilities ${CAPABILITIES_FILE} --schema ${INPUT_SCHEMA_FILE}`.split(" "),
+        ...policyFiles,
+        ...testFiles,
+      ],
+      cwd: folder,
+    }),
+    readInputs(opa, folder, policyFiles),
+    buildModule(opa, workspace),
+  ]);
   if (check.status !== 0)
     return { kind: "problems", problems: failed("opa check", check).problems.map((p) => inAuthorsWords(p, workspace)) };
-  const reads = await readInputs(opa, folder, policyFiles);
   if ("kind" in reads) return reads;
-
-  const tests = await runTests(opa, folder, [...policyFiles, ...testFiles], test === false ? 0 : testFiles.length);
-  if (tests.problems.length > 0) return { kind: "problems", problems: tests.problems };
-
-  const wasm = await buildModule(opa, workspace);
   if ("kind" in wasm) return wasm;
   const parts: BundleParts = {
     wasm,
@@ -80,7 +79,11 @@ async function compileIn(
       rules: modules.flatMap((module) => module.rules),
     },
   };
-  const differing = await checkBuilt(opa, folder, policyFiles, parts);
+  const [tests, differing] = await Promise.all([
+    runTests(opa, folder, [...policyFiles, ...testFiles], test === false ? 0 : testFiles.length),
+    checkBuilt(opa, folder, policyFiles, parts),
+  ]);
+  if (tests.problems.length > 0) return { kind: "problems", problems: tests.problems };
   if (differing.length > 0) return { kind: "problems", problems: differing };
   return { kind: "compiled", parts, tests, warnings: warn(modules) };
 }

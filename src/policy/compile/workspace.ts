@@ -50,8 +50,10 @@ export async function withWorkspace<T>(
 
 async function prepare(opa: string, folder: string, sources: PolicySources): Promise<Workspace | Problems> {
   for (const file of [...sources.modules, ...sources.tests]) await place(folder, file);
-  const read = await readModules(opa, folder, sources.modules, "policy");
-  const tests = await readModules(opa, folder, sources.tests, "test");
+  const [read, tests] = await Promise.all([
+    readModules(opa, folder, sources.modules, "policy"),
+    readModules(opa, folder, sources.tests, "test"),
+  ]);
   const problems = [...read.problems, ...tests.problems, ...checkOptions(read.modules, sources)];
   if (problems.length > 0) return { kind: "problems", problems };
 
