@@ -93,6 +93,7 @@ try {
           drawUid: () => randomInt(PROXY_UID.first, PROXY_UID.last + 1),
           nowMs: () => systemClock.wallMs(),
           behind: await side.behind(request),
+          podSecurity: side.podSecurity(request.namespace ?? ""),
         });
         side.ownerEvents(request, outcome);
         return outcome;

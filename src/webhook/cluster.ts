@@ -11,6 +11,7 @@ import { completeOptions, optionsFor, type RuntimeData } from "#injection/comple
 import { containerRange, mergeRanges } from "#injection/limit-range.ts";
 import type { ContainerLimitRange, InjectionOptions } from "#injection/options.ts";
 import { NOBODY } from "#injection/people.ts";
+import { refusingLevel } from "#injection/pod-security.ts";
 import { fileAccess, podAccess } from "#kube/access.ts";
 import { type AccessQuestion, mayAccess } from "#kube/access-review.ts";
 import { startCache } from "#kube/cache.ts";
@@ -37,6 +38,8 @@ export interface Side {
   /** Whether the namespace has opted in as a whole. */
   optedIn(namespace: string): boolean;
   readonly ownerEvents: OwnerEvents;
+  /** Pod Security's level of the namespace that refuses our init container. */
+  podSecurity(namespace: string): "" | "baseline" | "restricted";
   /** Whether a user may do something, as the API server says; null: there is none to ask. */
   readonly may: ((question: AccessQuestion) => Promise<boolean>) | null;
 }
@@ -81,6 +84,7 @@ export function standAlone(folder: string, { injection, onCertificate, onFault }
     behind: () => NOBODY,
     optedIn: () => false,
     ownerEvents: () => undefined,
+    podSecurity: () => "",
     may: null,
   };
 }
@@ -159,6 +163,7 @@ export async function joinCluster(config: Config<typeof CLUSTER_SHAPE>, options:
     ready: () => completeOptions(injection(), runtime) !== null,
     behind: createBehind({ kube, clock, onFault: (fault) => onFault("workload", fault) }),
     optedIn: (asked) => namespaces.get(asked)?.[NAMESPACE_LABEL.inject] === "all",
+    podSecurity: (asked) => refusingLevel(namespaces.get(asked) ?? {}),
     ownerEvents: createOwnerEvents({ tell: createTell(kube, clock, (fault) => onFault("events", fault)), clock }),
     may: (question) => mayAccess(kube, question),
   };

@@ -3,7 +3,8 @@ import { exemptionFor } from "#injection/exemptions.ts";
 import { injectPod } from "#injection/inject.ts";
 import type { InjectionOptions } from "#injection/options.ts";
 import { NOBODY, podStamps, type WorkloadPeople } from "#injection/people.ts";
-import { describeViolations } from "#injection/violation.ts";
+import { podSecurityViolation } from "#injection/pod-security.ts";
+import { describeViolations, type Violation } from "#injection/violation.ts";
 import type { Outcome } from "./outcome.ts";
 import { type AdmissionRequest, allowed, denied, misdirected, patched } from "./review.ts";
 
@@ -13,6 +14,8 @@ export interface MutateOptions {
   readonly drawUid: () => number;
   /** Wall milliseconds: exemptions end. */
   readonly nowMs: () => number;
+  /** Pod Security's level that refuses our init container; "" or absent: none. */
+  readonly podSecurity?: "" | "baseline" | "restricted";
   /** Of the workload that the pod belongs to; absent: not known. */
   readonly behind?: WorkloadPeople;
 }
@@ -20,20 +23,23 @@ export interface MutateOptions {
 /** Called again after other webhooks (`reinvocationPolicy: IfNeeded`): what it injected before, it leaves as it is. */
 export function mutate(
   request: AdmissionRequest,
-  { injection, drawUid, nowMs, behind = NOBODY }: MutateOptions,
+  { injection, drawUid, nowMs, behind = NOBODY, podSecurity = "" }: MutateOptions,
 ): Outcome {
   if (request.resource.resource !== "pods" || request.subResource !== undefined || request.operation !== "CREATE")
     return { kind: "misdirected", reason: request.resource.resource, answer: misdirected(request) };
   const options = injection();
   if (exemptionFor(options, request.namespace ?? "", request.object, nowMs()) !== null)
     return { kind: "exempt", reason: "", answer: allowed(request) };
+  if (podSecurity !== "") return refused(request, [podSecurityViolation(podSecurity)]);
   // Never what the author wrote there. The API server says who asked.
   const stamps = podStamps(request.object, request.userInfo.username ?? "", behind, options.deployers);
   const result = injectPod(request.object, options, drawUid, stamps);
-  if (result.kind === "denied") {
-    const message = `sidegate cannot guard this pod:\n${describeViolations(result.violations)}`;
-    return { kind: "denied", reason: result.violations[0]?.field ?? "", answer: denied(request, message) };
-  }
+  if (result.kind === "denied") return refused(request, result.violations);
   const warnings = result.warnings.map(({ field, message }) => `sidegate: ${field}: ${message}`);
   return { kind: "injected", reason: "", answer: patched(request, result.patch, warnings) };
+}
+
+function refused(request: AdmissionRequest, violations: readonly Violation[]): Outcome {
+  const message = `sidegate cannot guard this pod:\n${describeViolations(violations)}`;
+  return { kind: "denied", reason: violations[0]?.field ?? "", answer: denied(request, message) };
 }

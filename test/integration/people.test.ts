@@ -179,3 +179,17 @@ test("a pod that is refused is told on its workload, with the field and the way 
   });
   expect(events[0].message).toContain("spec.hostNetwork");
 });
+
+test("in a namespace of Pod Security restricted the refusal is ours, and names label, container and both ways out", async () => {
+  const labels = { "sidegate.dev/inject": "all", "pod-security.kubernetes.io/enforce": "restricted" };
+  lab.apply({ apiVersion: "v1", kind: "Namespace", metadata: { name: "strict", labels } });
+  lab.apply({ apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "default", namespace: "strict" } });
+  let message = "";
+  await until(10_000, "the refusal", async () => {
+    const { status, body } = await make("pods", "strict", as("ada"), { spec: template().spec }, "strict");
+    message = String(body.message);
+    return status === 403 && message.includes("sidegate cannot guard");
+  });
+  for (const word of ["pod-security.kubernetes.io/enforce", "sidegate-init", "=privileged", "=exempt"])
+    expect(message).toContain(word);
+});
