@@ -75,7 +75,7 @@ test("a pod whose gateway was changed differs, and the field is named", () => {
 test.each([
   ["in a namespace that has not opted in", "opt-in", {}, null],
   ["in such a namespace, but opted in itself", "opt-in", { "sidegate.dev/inject": "true" }, "outside"],
-  ["that is exempt", "all", { "sidegate.dev/inject": "false" }, null],
+  ["that would like to take itself out", "all", { "sidegate.dev/inject": "false" }, "outside"],
 ])("a pod without a gateway %s", (_what, namespace, labels, expected) => {
   expect(setUp(namespace).drift.look(plain(labels as Record<string, string>))).toBe(expected);
 });

@@ -39,9 +39,9 @@ export function createDrift({ known, injection, tell, own, clock }: DriftOptions
     const { namespace = "", labels = {}, annotations = {} } = metadata;
     if (namespace === own || namespace === "kube-system") return false;
     if (annotations[ANNOTATION.injected] !== undefined) return true;
-    const ask = labels[NAMESPACE_LABEL.inject];
-    if (ask === "true") return true;
-    return ask !== "false" && known.namespaces.get(namespace)?.labels[NAMESPACE_LABEL.inject] === "all";
+    if (labels[NAMESPACE_LABEL.inject] === "true") return true;
+    // A pod cannot take itself out: admission does not listen to that either.
+    return known.namespaces.get(namespace)?.labels[NAMESPACE_LABEL.inject] === "all";
   }
 
   return {

@@ -41,7 +41,7 @@ test.each([
   ["no date", undefined, undefined, false],
   ["a day alone", "2026-01-12", undefined, false],
   ["words", "soon", undefined, false],
-])("%s: whether a namespace observes", (_what, until, written, observes) => {
+])("THREATS P12: %s: whether a namespace observes", (_what, until, written, observes) => {
   const { untilMs, fault } = observationOf(namespace(until, written), NOW);
   expect([untilMs > NOW, fault === ""]).toEqual([observes, observes]);
 });

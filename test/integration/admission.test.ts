@@ -862,7 +862,7 @@ test("what an administrator has exempted passes as it is, and nothing else of th
   expect(await create("agents", pod)).toMatchObject({ status: 201 });
 });
 
-test("an exemption whose last day is over is none, though no process of ours answers and the pod claims to be an old one", async () => {
+test("THREATS P12: an exemption whose last day is over is none, though no process of ours answers and the pod claims to be an old one", async () => {
   const pod = plain();
   pod.spec.serviceAccountName = "was-exempt";
   expectRefused(await create("agents", pod), /missing/);
