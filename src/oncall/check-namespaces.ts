@@ -1,13 +1,12 @@
 /** What would refuse an agent's pod, or capture its connections too, in the namespaces that opted in: said before the first pod. */
 import { DEFAULT_OPTIONS } from "#injection/options.ts";
+import { POD_SECURITY_LABEL, podSecurityViolation, refusingLevel } from "#injection/pod-security.ts";
 import { ADMIN_RESOURCE } from "#kube/admin-resources.ts";
 import type { KubeObject } from "#kube/port.ts";
 import type { Facts } from "./facts.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 import { listAt } from "./members.ts";
 import { type GatewayNeed, refusedByLimitRange, refusedByQuota } from "./room.ts";
-
-const ENFORCE = "pod-security.kubernetes.io/enforce";
 
 export async function checkPodSecurity(facts: Facts): Promise<Finding[]> {
   const optedIn = await facts.optedIn();
@@ -19,18 +18,15 @@ export async function checkPodSecurity(facts: Facts): Promise<Finding[]> {
         "kubectl label namespace NAME sidegate.dev/inject=all",
       ),
     ];
-  const strict = optedIn.filter(({ metadata }) =>
-    ["baseline", "restricted"].includes(metadata.labels?.[ENFORCE] ?? ""),
-  );
-  if (strict.length === 0)
-    return [ok("pod security", `${optedIn.length} namespaces that opted in let init have NET_ADMIN`)];
-  return strict.map(({ metadata: { name, labels } }) =>
-    fail(
-      "pod security",
-      `namespace ${name}: label ${ENFORCE}=${labels?.[ENFORCE] ?? ""} refuses every agent pod, because container sidegate-init needs NET_ADMIN`,
-      `kubectl label namespace ${name} ${ENFORCE}=privileged --overwrite (our admission policies demand more of agents than baseline, NET_ADMIN for our init excepted); or run the agents in a namespace of their own that says so`,
-    ),
-  );
+  const findings = optedIn.flatMap(({ metadata: { name, labels = {} } }) => {
+    const level = refusingLevel(labels);
+    if (level === "") return [];
+    // The webhook's own words, before the first pod.
+    const says = `namespace ${name}: label ${POD_SECURITY_LABEL}: ${podSecurityViolation(level).message}`;
+    return [fail("pod security", says, `kubectl label namespace ${name} ${POD_SECURITY_LABEL}=privileged --overwrite`)];
+  });
+  const many = optedIn.length === 1 ? "the namespace" : `the ${optedIn.length} namespaces`;
+  return findings.length > 0 ? findings : [ok("pod security", `${many} that opted in let init have NET_ADMIN`)];
 }
 
 /** Labels and annotations by which a mesh takes a whole namespace. */

@@ -195,8 +195,10 @@ describe("sidegate doctor", () => {
     await lab.put({ apiVersion: "v1", kind: "ServiceAccount", metadata: { ...own, name: "default" } });
     const findings = await doctor();
     expect(failed(findings, "pod security")[0]).toMatchObject({
-      says: expect.stringMatching(/strict: label .*enforce=baseline .*sidegate-init needs NET_ADMIN/) as string,
-      fix: expect.stringMatching(/enforce=privileged.*; or run the agents in a namespace of their own/) as string,
+      says: expect.stringMatching(
+        /strict: label .*enforce: baseline .*sidegate-init.* NET_ADMIN .*privileged .*or exempt it/,
+      ) as string,
+      fix: "kubectl label namespace strict pod-security.kubernetes.io/enforce=privileged --overwrite",
     });
     expect(failed(findings, "mesh")[0]?.says).toMatch(/strict: istio-injection=enabled: Istio/);
     const room = failed(findings, "room").map(({ says }) => says);

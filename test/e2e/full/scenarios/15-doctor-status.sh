@@ -31,7 +31,7 @@ check "doctor in a pod says the same" "^[0-9]+ ok, [0-9]+ warnings, 0 failures$"
 kubectl delete pod/oncall serviceaccount/oncall clusterrolebinding/e2e-oncall --wait=false >/dev/null
 
 kubectl label namespace shop pod-security.kubernetes.io/enforce=baseline >/dev/null
-check "doctor says before the first pod that Pod Security would refuse it" "^FAIL +pod security +namespace shop: .*enforce=baseline" oncall doctor
+check "doctor says before the first pod that Pod Security would refuse it" "^FAIL +pod security +namespace shop: .*enforce: baseline" oncall doctor
 kubectl label namespace shop pod-security.kubernetes.io/enforce- >/dev/null
 
 check "status: everybody is inside, with the policies in force" "inside the gate, 0 outside" oncall status -n shop
