@@ -9,7 +9,6 @@ import type { Acts } from "#audit/acts.ts";
 import { MAX_OBSERVE_MS, NAMESPACE_LABEL, OBSERVE_UNTIL } from "#contract/control-environment.ts";
 import type { Tell } from "#kube/events.ts";
 import type { KubeObject } from "#kube/port.ts";
-import type { ObservedNamespace } from "./observed.ts";
 
 export interface Observation {
   /** Wall milliseconds until which it observes, also when that is past; 0: it does not. */
@@ -53,8 +52,15 @@ function writtenMs({ metadata }: KubeObject): number | null {
   return times.length === 0 ? null : Math.max(...times);
 }
 
+/** What is kept of a namespace, as far as this concerns it. */
+export interface Observing {
+  readonly uid: string;
+  readonly observeUntilMs: number;
+  readonly observeFault: string;
+}
+
 export interface ObservationWork {
-  readonly namespaces: ReadonlyMap<string, ObservedNamespace>;
+  readonly namespaces: ReadonlyMap<string, Observing>;
   readonly tell: Tell;
   /** Null: there is no collector to tell. */
   readonly acts: Acts | null;
