@@ -1,7 +1,7 @@
 /** `sidegate audit summary --run ID`: what one run did; without `--run`, the newest sidecar's. */
 import type { Command } from "commander";
 import { toEvent } from "../../src/collector/event.ts";
-import { MAX_FOUND } from "../../src/collector/read-api.ts";
+import { MAX_FOUND } from "../../src/collector/read-paths.ts";
 import { renderSummary, type Summary, summarise } from "../../src/collector/summary.ts";
 import { addFilterOptions, type QueryOptions } from "./audit-query.ts";
 import { addSourceOptions, isRemote, withRecords } from "./audit-source.ts";

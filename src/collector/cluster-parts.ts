@@ -12,7 +12,8 @@ import { createKube } from "#kube/client.ts";
 import type { Kube } from "#kube/port.ts";
 import { createRegistry } from "#process/metrics.ts";
 import { type PolledFiles, pollFiles } from "#process/polled-files.ts";
-import type { ClusterOptions, Collector } from "./collector.ts";
+import type { ClusterOptions } from "./cluster-work.ts";
+import type { Collector } from "./collector.ts";
 import { KEEP_ALL, type RetentionRules, readRetention } from "./retention.ts";
 import { createSenders, type Senders, type TokenIssuer } from "./senders.ts";
 

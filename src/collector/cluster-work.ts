@@ -5,20 +5,39 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { type Static, Type } from "typebox";
 import { Compile } from "typebox/compile";
-import type { ActOptions } from "./act.ts";
-import { recordAct } from "./act.ts";
-import type { ClusterOptions } from "./collector.ts";
+import type { Kube } from "#kube/port.ts";
+import type { Registry } from "#process/metrics.ts";
+import { type ActOptions, recordAct } from "./act.ts";
 import { acceptedEnds } from "./coverage.ts";
 import type { Finding } from "./ingest.ts";
+import type { SenderLimits } from "./limits.ts";
 import { declareCollectorMetrics } from "./metrics.ts";
 import { createReadApi, type ReadApi } from "./read-api.ts";
 import { ReadLog } from "./read-log.ts";
 import { createReaders } from "./readers.ts";
-import { retain } from "./retention.ts";
+import { type RetentionRules, retain } from "./retention.ts";
 import { Room } from "./room.ts";
 import type { ClusterDoor, HttpResponse, ServerOptions } from "./server.ts";
 import { openSqlite } from "./store/sqlite.ts";
 import { ALIVE_MS, verifyStore } from "./verify.ts";
+
+export interface ClusterOptions {
+  /** Asked about readers. Null: nobody reads over the network. */
+  readonly kube: Kube | null;
+  readonly actor: (authorization: string | null) => Promise<string | null>;
+  readonly retention: () => RetentionRules;
+  /** Bytes that the store may have; 0: what the volume gives. */
+  readonly maxBytes: number;
+  /** How often retention runs, and the whole record is verified; 0: never. */
+  readonly retainEveryMs: number;
+  readonly verifyEveryMs: number;
+  readonly limits?: SenderLimits;
+  readonly registry: Registry;
+  /** When the serving certificate ends, in wall milliseconds. */
+  readonly certificateEndsMs: () => number;
+  /** Bytes that a volume has left; for tests. */
+  readonly available?: (folder: string) => number;
+}
 
 export interface ClusterWork {
   readonly door: ClusterDoor;

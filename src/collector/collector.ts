@@ -5,14 +5,12 @@ import { dirname } from "node:path";
 import type { Clock } from "#core/clock.ts";
 import { createTell } from "#kube/events.ts";
 import type { Kube } from "#kube/port.ts";
-import { type Registry } from "#process/metrics.ts";
 import type { ActOptions } from "./act.ts";
 import { openSigner } from "./checkpoint.ts";
-import { type ClusterWork, startClusterWork } from "./cluster-work.ts";
+import type { ClusterOptions, ClusterWork, startClusterWork as StartClusterWork } from "./cluster-work.ts";
 import { createDenialEvents, type DenialEvents } from "./denial-events.ts";
 import { createIngest, type Finding, type Sender } from "./ingest.ts";
-import { Limiter, SENDER_LIMITS, type SenderLimits } from "./limits.ts";
-import type { RetentionRules } from "./retention.ts";
+import { Limiter, SENDER_LIMITS } from "./limits.ts";
 import { type CollectorServer, type Listen, serveCollector } from "./server.ts";
 import { openSqlite } from "./store/sqlite.ts";
 
@@ -27,24 +25,6 @@ export interface CollectorOptions {
   readonly clock: Clock;
   readonly onFinding: (finding: Finding, boot: string, seq: number) => void;
   readonly onError: (fault: Error) => void;
-}
-
-export interface ClusterOptions {
-  /** Asked about readers. Null: nobody reads over the network. */
-  readonly kube: Kube | null;
-  readonly actor: (authorization: string | null) => Promise<string | null>;
-  readonly retention: () => RetentionRules;
-  /** Bytes that the store may have; 0: what the volume gives. */
-  readonly maxBytes: number;
-  /** How often retention runs, and the whole record is verified; 0: never. */
-  readonly retainEveryMs: number;
-  readonly verifyEveryMs: number;
-  readonly limits?: SenderLimits;
-  readonly registry: Registry;
-  /** When the serving certificate ends, in wall milliseconds. */
-  readonly certificateEndsMs: () => number;
-  /** Bytes that a volume has left; for tests. */
-  readonly available?: (folder: string) => number;
 }
 
 export interface Collector extends CollectorServer {
@@ -69,7 +49,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     const { clock, onFinding, onError, listen } = options;
     const acts: ActOptions = { store, signer, clock };
     const { database, cluster } = options;
-    const work = cluster === undefined ? null : await startClusterWork({ ...acts, database, onError }, cluster);
+    const work = cluster === undefined ? null : await startWork({ ...acts, database, onError }, cluster);
     const ingest = createIngest({
       ...acts,
       onFinding(finding, boot, seq) {
@@ -108,6 +88,12 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
 function denialEvents(kube: Kube, { clock, onError }: CollectorOptions): DenialEvents {
   const refused = (fault: unknown): void => onError(fault instanceof Error ? fault : new Error(String(fault)));
   return createDenialEvents({ tell: createTell(kube, clock, refused), clock });
+}
+
+/** Loaded only where it is needed: a run on a laptop has none of it. */
+async function startWork(...args: Parameters<typeof StartClusterWork>): Promise<ClusterWork> {
+  const { startClusterWork } = await import("./cluster-work.ts");
+  return await startClusterWork(...args);
 }
 
 function doorOf({ cluster, clock }: CollectorOptions, work: ClusterWork | null) {

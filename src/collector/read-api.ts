@@ -10,6 +10,7 @@ import { CONTROL_BOOT } from "./act.ts";
 import { coverageOf } from "./coverage.ts";
 import { type FoundWire, toWire } from "./found-wire.ts";
 import type { ReadLog } from "./read-log.ts";
+import { MAX_FOUND } from "./read-paths.ts";
 import type { Reader, Readers } from "./readers.ts";
 import { namespaceOf } from "./retention.ts";
 import type { Filter } from "./store/port.ts";
@@ -18,7 +19,6 @@ import { ALIVE_MS } from "./verify.ts";
 const strict = { additionalProperties: false } as const;
 const word = Type.Optional(Type.String({ maxLength: 500 }));
 const time = Type.Optional(Type.Number());
-export const MAX_FOUND = 5_000;
 
 const FilterBody = Type.Object(
   {
@@ -70,8 +70,6 @@ export interface ReadAnswer {
 }
 
 export type ReadApi = (path: string, token: string | null, body: string) => Promise<ReadAnswer>;
-
-export const READ_PATHS = ["/v1/find", "/v1/get", "/v1/tip", "/v1/coverage", "/v1/accept"] as const;
 
 const no = (outcome: ReadOutcome, status: number, error: string): ReadAnswer => ({ outcome, status, body: { error } });
 const ok = (body: unknown): ReadAnswer => ({ outcome: "answered", status: 200, body });

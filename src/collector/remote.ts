@@ -5,7 +5,7 @@
 import { type RequestOptions, request } from "node:https";
 import type { CoveredBoot } from "./coverage.ts";
 import { type FoundWire, fromWire } from "./found-wire.ts";
-import { MAX_FOUND } from "./read-api.ts";
+import { MAX_FOUND } from "./read-paths.ts";
 import type { Filter, Found, LogTip, RecordStore } from "./store/port.ts";
 
 /** What reading sub-commands need of a store. */

@@ -13,7 +13,8 @@ import { ACTS_PATH } from "#audit/acts.ts";
 import { CONTENT_TYPE } from "#process/metrics.ts";
 import type { Ingest, IngestAnswer, Sender } from "./ingest.ts";
 import type { Limiter } from "./limits.ts";
-import { READ_PATHS, type ReadApi, type ReadOutcome } from "./read-api.ts";
+import type { ReadApi, ReadOutcome } from "./read-api.ts";
+import { READ_PATHS } from "./read-paths.ts";
 import { isFull } from "./store/sqlite.ts";
 
 export type Listen =
