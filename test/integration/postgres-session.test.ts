@@ -289,9 +289,6 @@ describe("row Q2: how the server reads a text", () => {
       ["options", "--client-encoding=GBK"],
       ["options", "-cstandard\\_conforming_strings=off"],
       ["Standard_Conforming_Strings", "off"],
-      ["role", "postgres"],
-      ["options", "-c role=postgres"],
-      ["session_authorization", "postgres"],
       ["replication", "database"],
       ["replication", "true"],
     ] as const) {
@@ -306,6 +303,20 @@ describe("row Q2: how the server reads a text", () => {
       ["application_name", "psql"],
     ] as const)
       expect(statusOf((await clientOf(gateway, [parameter])).greeting), String(parameter)).toBe("I");
+  });
+
+  test("that decides who the session is, is judged as the SET that it amounts to, before anybody is asked upstream", async (context) => {
+    requirePostgres(context);
+    const gateway = await gatewayOf(({ action }) => (action === "credential" ? DENY : ALLOW));
+    for (const parameter of [
+      ["role", "postgres"],
+      ["options", "-c role=postgres"],
+      ["session_authorization", "postgres"],
+    ] as const) {
+      const { greeting } = await clientOf(gateway, [parameter]);
+      expect([types(greeting), errorOf(greeting).get("C")], String(parameter)).toEqual(["E", "42501"]);
+      expect(gateway.inputs.at(-1)).toMatchObject({ action: "credential", sql: { statements: [{ kind: "set" }] } });
+    }
   });
 
   test("cannot be changed by SET, and can be set to what it is", async (context) => {
