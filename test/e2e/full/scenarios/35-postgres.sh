@@ -67,12 +67,6 @@ check "and counted" 'sidegate_credential_requests_total\{outcome="given"\} [1-9]
 orders_recorded() { audit query --all --json --limit 100000 | grep -c '"credential":"orders"'; }
 within 30000 "the record says which credential was put in" "^[1-9]" orders_recorded
 check "the agent cannot ask the controller itself" "not known|Could not resolve|refused" agent orders bash -c 'echo >/dev/tcp/sidegate-controller.sidegate.svc.cluster.local/8443'
-# While no controller is there, the sidecar goes on with what it has in memory.
-kubectl -n sidegate scale deployment/sidegate-controller --replicas=0 >/dev/null
-kubectl -n sidegate wait --for=delete pod -l app.kubernetes.io/component=controller --timeout=60s >/dev/null || true
-check "without any controller a new connection still has its credential" "^2$" orders -c 'SELECT count(*) FROM customers'
-kubectl -n sidegate scale deployment/sidegate-controller --replicas=2 >/dev/null
-kubectl -n sidegate rollout status deployment/sidegate-controller --timeout=90s >/dev/null || true
 
 # Where neither password is.
 # nowhere WHAT COMMAND...: its output is there, and has neither of them, in plain or as base64.
@@ -107,6 +101,13 @@ sidecar_uid=$("${enter[@]}" stat -c %u "/proc/$sidecar_pid/environ")
 check "not dumpable: what is of the sidecar in /proc is root's" "^0$" echo "$sidecar_uid"
 as_sidecar() { "${enter[@]}" nsenter -t "$sidecar_pid" -p -m -- setpriv --reuid "$("${enter[@]}" sed -n 's/^Uid:\t\([0-9]*\).*/\1/p' "/proc/$sidecar_pid/status")" --clear-groups --no-new-privs sh -c 'head -c1 /proc/1/mem; cat /proc/1/environ'; }
 check "its memory and environment cannot be read by its own uid" "Permission denied" as_sidecar
+
+# While no controller is there, the sidecar goes on with what it has in memory.
+kubectl -n sidegate scale deployment/sidegate-controller --replicas=0 >/dev/null
+kubectl -n sidegate wait --for=delete pod -l app.kubernetes.io/component=controller --timeout=60s >/dev/null || true
+check "without any controller a new connection still has its credential" "^2$" orders -c 'SELECT count(*) FROM customers'
+kubectl -n sidegate scale deployment/sidegate-controller --replicas=2 >/dev/null
+kubectl -n sidegate rollout status deployment/sidegate-controller --timeout=90s >/dev/null || true
 
 kubectl -n shop delete agentpolicy/orders egresstarget/orders deployment/agent-orders secret/orders-db --wait=false >/dev/null
 kubectl delete namespace data --wait=false >/dev/null
