@@ -8,7 +8,7 @@ check "and comes to its end" "^[0-9]+ ok, [0-9]+ warnings, [01] failures$" cat "
 check "proves the redirect on the node" "^ok +node proof +e2e-node: .* properties hold, rules loaded by nft" cat "$work/doctor.txt"
 check "says whether containers reach the hypervisor past every rule" "^(ok|warn|FAIL) +node vsock +e2e-node: .* VSOCK sockets" cat "$work/doctor.txt"
 check "sees an agent's pod being injected, as a dry run" "^ok +admission try +a pod would be injected in namespace shop" cat "$work/doctor.txt"
-check "and knows the collector's room" "^(ok|warn) +collector +" cat "$work/doctor.txt"
+check "and knows the collector's room" "^(ok|warn) +collector +[0-9.]+ %" cat "$work/doctor.txt"
 doctors_left() { doctors | wc -l; }
 within 20000 "its pod is removed" "^0$" doctors_left
 interrupted() { # Ctrl-C while its pod runs

