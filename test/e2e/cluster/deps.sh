@@ -1,7 +1,7 @@
 # Installs from Debian what the cluster needs and is not there. Needs root.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 declare -A wants=([containerd]=containerd [runc]=runc [nft]=nftables [iptables]=iptables [mmdebstrap]=mmdebstrap
-  [ip]=iproute2 [openssl]=openssl [nsenter]=util-linux [pgrep]=procps)
+  [ip]=iproute2 [openssl]=openssl [nsenter]=util-linux [pgrep]=procps [prometheus]=prometheus)
 missing=()
 for program in "${!wants[@]}"; do
   command -v "$program" >/dev/null || missing+=("${wants[$program]}")

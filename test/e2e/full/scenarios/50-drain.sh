@@ -9,7 +9,7 @@ spec:
   containers:
     - name: app
       image: sidegate.local/agent:1
-      command: [sh, -c, "trap : TERM; until curl -sS --fail -o /dev/null http://$api/v1/first; do sleep 0.2; done; curl -sS --max-time 20 https://$api/v1/stream/5; echo exit \$?"]
+      command: [sh, -c, "trap : TERM; until curl -sS --fail -o /dev/null http://$api/v1/first; do sleep 0.2; done; curl -sSN --max-time 20 https://$api/v1/stream/5; echo exit \$?"]
 EOF
 kubectl -n shop wait --for=condition=Ready pod/leaving --timeout=60s >/dev/null
 kubectl -n shop logs -f leaving -c app >"$work/leaving.log" 2>&1 &

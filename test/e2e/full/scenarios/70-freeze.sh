@@ -1,5 +1,5 @@
 # `sidegate freeze`: an open stream ends within a second, what comes next is denied with who and why; `unfreeze` lifts it.
-agent_stream() { kubectl -n shop exec deployment/agent-python -c app -- sh -c "curl -sS --max-time 60 https://$api/v1/stream/50; echo exit \$?"; }
+agent_stream() { kubectl -n shop exec deployment/agent-python -c app -- sh -c "curl -sSN --max-time 60 https://$api/v1/stream/50; echo exit \$?"; }
 agent_stream >"$work/stream.log" 2>&1 &
 streaming=$!
 within 20000 "a stream is open" "tick" cat "$work/stream.log"
