@@ -10,8 +10,7 @@ import { createServer, type Server } from "node:https";
 import { BUNDLE_PATH, CREDENTIAL_BINDING_HEADER, CREDENTIAL_PATH } from "#contract/control-environment.ts";
 import { CREDENTIAL_NAME } from "#contract/credential.ts";
 import type { PodIdentity, PodTokenReading } from "#identity/pod-token.ts";
-import type { HandOut } from "./credentials/hand-out.ts";
-import type { Asked } from "./credentials/right.ts";
+import type { Asked, HandOut } from "./credentials/asking.ts";
 import type { Issued } from "./issue.ts";
 
 export type Offer =

@@ -9,44 +9,20 @@ import type { Acts } from "#audit/acts.ts";
 import { CredentialFault, writeIssued } from "#contract/credential.ts";
 import type { Clock } from "#core/clock.ts";
 import type { PodIdentity } from "#identity/pod-token.ts";
+import type {
+  Asked,
+  Caller,
+  CredentialAnswer,
+  CredentialRequest,
+  CredentialWatch,
+  HandOut,
+  Refused,
+} from "./asking.ts";
 import { lookUp, make, type Ready, referenceOf } from "./make.ts";
 import { createRate } from "./rate.ts";
-import { type Asked, type Refused, type RightOptions, refuse, targetFor } from "./right.ts";
+import { type RightOptions, refuse, targetFor } from "./right.ts";
 import type { Secrets } from "./secrets.ts";
 import type { TokenKeeper } from "./tokens.ts";
-
-/** Who asks, as the server found out. */
-export interface Caller {
-  readonly identity: PodIdentity;
-  readonly address: string;
-}
-
-export interface CredentialRequest extends Caller, Asked {
-  /** What was given before was refused by the upstream. */
-  readonly fresh: boolean;
-}
-
-export interface CredentialWatch extends Caller, Asked {
-  /** What the sidecar has. */
-  readonly etag: string;
-  readonly waitMs: number;
-  /** The caller is gone. */
-  readonly gone: AbortSignal;
-}
-
-export interface CredentialAnswer {
-  readonly status: 200 | 304 | Refused["status"];
-  readonly etag: string;
-  readonly body: string;
-}
-
-export interface HandOut {
-  give(request: CredentialRequest): Promise<CredentialAnswer>;
-  /** Resolves when it is another one than `etag`'s, or after `waitMs`. Nothing is handed out. */
-  watch(request: CredentialWatch): Promise<CredentialAnswer>;
-  /** Something changed that it may depend on. */
-  changed(): void;
-}
 
 export interface HandOutOptions extends RightOptions {
   /** Namespaces whose Secrets may be read. */

@@ -10,21 +10,7 @@ import type { BundleMetadata } from "#policy/manifest.ts";
 import type { Fleet, Known } from "../fleet.ts";
 import type { ObservedTarget } from "../observed.ts";
 import { bindingOf } from "../policy-set.ts";
-
-export interface Asked {
-  readonly target: string;
-  readonly name: string;
-  /** What the sidecar's bundle says that the target is. */
-  readonly binding: string;
-}
-
-/** `code`: a word for the metric. */
-export interface Refused {
-  readonly kind: "refused";
-  readonly status: 403 | 404 | 429 | 503;
-  readonly code: string;
-  readonly why: string;
-}
+import type { Asked, Refused } from "./asking.ts";
 
 export function refuse(status: Refused["status"], code: string, why: string): Refused {
   return { kind: "refused", status, code, why };
