@@ -105,6 +105,23 @@ describe("startup parameters", () => {
     }
   });
 
+  test("that a policy would have to be asked about are few, or refused: each is a decision", () => {
+    const many = (count: number): [string, string][] =>
+      Array.from({ length: count }, (_, i) => [`app.s${i}`, "x"] as [string, string]);
+    expect(judged(many(16))).toHaveLength(16);
+    expect(passed(many(17))).toMatch(/more than 16 settings/);
+    expect(
+      passed([
+        [
+          "options",
+          many(17)
+            .map(([name]) => `-c ${name}=x`)
+            .join(" "),
+        ],
+      ]),
+    ).toMatch(/more than 16 settings/);
+  });
+
   test("replication is not carried", () => {
     for (const value of ["database", "true", "1", "on"])
       expect(passed([["replication", value]]), value).toBe("replication is not carried");

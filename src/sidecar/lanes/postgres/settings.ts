@@ -46,6 +46,8 @@ type RefusedCode = "method_unsupported" | "setting_pinned" | "read_only_target";
 /** As PostgreSQL's own names and those of extensions and applications are (valid_custom_variable_name). */
 const NAME = /^[A-Za-z_][\w$]*(?:\.[A-Za-z_][\w$]*)*$/;
 const MAX_NAME = 63;
+/** A decision each, in one turn of the event loop. */
+const MAX_JUDGED = 16;
 
 /** What the agent's startup message asks to be called. Null: it names no user. */
 export function identityOf(parameters: readonly (readonly [string, string])[]): Identity | null {
@@ -92,6 +94,7 @@ export function upstreamParameters(
       if (what === "pinned") continue;
       parameters.push(setting);
       if (what === "judged") judged.push(setting);
+      if (judged.length > MAX_JUDGED) return refuse(`more than ${MAX_JUDGED} settings would have to be judged`);
     }
   }
   for (const [name, { value }] of PINNED) parameters.push([name, value]);

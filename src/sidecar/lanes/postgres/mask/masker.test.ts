@@ -504,6 +504,16 @@ describe("messages", () => {
     expect(told).toMatchObject({ S: "ERROR", C: "23505", n: "k" });
   });
 
+  test("and notifications pass the detectors; where columns are masked, nobody can say where a payload comes from", () => {
+    const payload = (masks: readonly MaskRule[], text: string): string => new World(masks).session.payload(masks, text);
+    const email: readonly MaskRule[] = [{ selector: "detect:email", with: "token" }];
+    expect(payload(email, '{"id":7,"email":"ada@example.com"}')).toMatch(/^\{"id":7,"email":"tok_email_\w{16}"\}$/);
+    expect(payload(email, "job 7 is done")).toBe("job 7 is done");
+    expect(payload(MASKS, "ada@example.com")).toBe("[masked]");
+    expect(payload(MASKS, "")).toBe("");
+    expect(payload([{ selector: "nonsense", with: "token" }], "x")).toBe("[masked]");
+  });
+
   test("are kept where the statement itself is at fault, or no masked table is in it", () => {
     expect(shown("SELECT nope FROM users", "42703")["M"]).toBe("ada@example.com");
     expect(shown("SELECT 1/0 FROM elsewhere", "22012")["D"]).toBe("(ada@example.com)");
