@@ -58,7 +58,7 @@ EOF
 cat >"$work/values.yaml" <<EOF
 images: {registry: sidegate.local, allowTags: true, proxy: {tag: "1"}, control: {tag: "1"}}
 cluster: {name: e2e}
-credentials: {namespaces: [{name: shop, secrets: [orders-db]}]}
+credentials: {namespaces: [{name: shop, secrets: [orders-db, login-client]}]}
 collector: {storage: {className: e2e, size: 1Gi}}
 EOF
 start=$SECONDS
