@@ -1,7 +1,9 @@
 /**
  * The collector process: reads its configuration, listens, and on SIGTERM answers what is under way and ends. Started by
  * `sidegate run` (a Unix socket; it ends with its parent) or in a cluster (TLS, and each sender says by its pod token who it is).
+ * As a thread of itself it answers long readings.
  */
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { startCollector } from "../src/collector/collector.ts";
 import type { Listen } from "../src/collector/server.ts";
 import { systemClock } from "../src/core/clock.ts";
@@ -55,44 +57,54 @@ function fail(message: string): never {
   process.exit(2);
 }
 
-const reading = readConfig(process.env, SHAPE);
-const config = reading.ok ? reading.config : fail(problemText(reading.problems));
-const clusterParts = config.socket === "" ? await partsOf(config) : null;
-const listen: Listen =
-  clusterParts === null
-    ? { kind: "unix", path: config.socket }
-    : { kind: "tls", host: config.host, port: config.port, ...clusterParts.certificate };
+async function main(): Promise<void> {
+  const reading = readConfig(process.env, SHAPE);
+  const config = reading.ok ? reading.config : fail(problemText(reading.problems));
+  const clusterParts = config.socket === "" ? await partsOf(config) : null;
+  const listen: Listen =
+    clusterParts === null
+      ? { kind: "unix", path: config.socket }
+      : { kind: "tls", host: config.host, port: config.port, ...clusterParts.certificate };
 
-const collector = await startCollector({
-  database: config.database,
-  listen,
-  authenticate: clusterParts === null ? null : (authorization) => clusterParts.senders.pod(authorization),
-  ...(clusterParts === null ? {} : { cluster: clusterParts.options }),
-  clock: systemClock,
-  onFinding: (finding, boot, seq) => say("finding", { finding, boot, seq }),
-  onError: (fault) => say("error", { message: fault.message }),
-});
-clusterParts?.follow(collector);
-process.send?.({ kind: "ready" });
-if (listen.kind === "tls") say("serving", { port: collector.port });
+  const collector = await startCollector({
+    database: config.database,
+    listen,
+    authenticate: clusterParts === null ? null : (authorization) => clusterParts.senders.pod(authorization),
+    ...(clusterParts === null ? {} : { cluster: clusterParts.options }),
+    clock: systemClock,
+    onFinding: (finding, boot, seq) => say("finding", { finding, boot, seq }),
+    onError: (fault) => say("error", { message: fault.message }),
+  });
+  clusterParts?.follow(collector);
+  process.send?.({ kind: "ready" });
+  if (listen.kind === "tls") say("serving", { port: collector.port });
 
-let ending = false;
-async function end(): Promise<void> {
-  if (ending) return;
-  ending = true;
-  clusterParts?.close();
-  await collector.close();
-  process.exit(0);
+  let ending = false;
+  async function end(): Promise<void> {
+    if (ending) return;
+    ending = true;
+    clusterParts?.close();
+    await collector.close();
+    process.exit(0);
+  }
+  process.on("SIGTERM", () => void end());
+  process.on("SIGINT", () => void end());
+  // The parent that started us is gone: nobody will send any more.
+  process.on("disconnect", () => void end());
 }
-process.on("SIGTERM", () => void end());
-process.on("SIGINT", () => void end());
-// The parent that started us is gone: nobody will send any more.
-process.on("disconnect", () => void end());
 
 /** What a cluster needs is loaded only there. */
 async function partsOf(from: CollectorConfig) {
   if (from.certificates === "" || from.tokenKeys === "")
     fail("SIDEGATE_COLLECTOR_SOCKET, or SIDEGATE_CERTIFICATES and SIDEGATE_TOKEN_KEYS, must say how to listen.");
   const { openClusterParts } = await import("../src/collector/cluster-parts.ts");
-  return await openClusterParts(from, say).catch((fault: unknown) => fail(String(fault)));
+  // The thread for long readings runs this same file: an image need not know of another.
+  const thread = (): Worker => new Worker(new URL(import.meta.url), { workerData: { database: from.database } });
+  return await openClusterParts(from, say, thread).catch((fault: unknown) => fail(String(fault)));
+}
+
+if (isMainThread) await main();
+else if (parentPort !== null) {
+  const { serveReading } = await import("../src/collector/read-worker.ts");
+  serveReading(parentPort, workerData as { readonly database: string });
 }

@@ -4,6 +4,7 @@
  */
 import { X509Certificate } from "node:crypto";
 import path from "node:path";
+import type { Worker } from "node:worker_threads";
 import { Type } from "typebox";
 import { Compile } from "typebox/compile";
 import { systemClock } from "#core/clock.ts";
@@ -58,6 +59,7 @@ const Issuers = Compile(
 export async function openClusterParts(
   settings: ClusterSettings,
   say: (event: string, members: Readonly<Record<string, unknown>>) => void,
+  thread: () => Worker,
 ): Promise<ClusterParts> {
   let collector: Collector | null = null;
   const refused = (what: "certificate" | "keys" | "retention") => (fault: unknown) => {
@@ -123,6 +125,7 @@ export async function openClusterParts(
       retainEveryMs: settings.retainSeconds * 1_000,
       verifyEveryMs: settings.verifySeconds * 1_000,
       registry: createRegistry(),
+      thread,
       certificateEndsMs: () => certificate.current.endsMs,
     },
     follow(started) {

@@ -3,6 +3,7 @@
  * then, answers readers, takes acts, and tells all of it as metrics. Each round is bounded, runs alone, and a fault of one ends none.
  */
 import { setImmediate as turn } from "node:timers/promises";
+import type { Worker } from "node:worker_threads";
 import { type Static, Type } from "typebox";
 import { Compile } from "typebox/compile";
 import type { Kube } from "#kube/port.ts";
@@ -14,12 +15,12 @@ import type { SenderLimits } from "./limits.ts";
 import { declareCollectorMetrics } from "./metrics.ts";
 import { createReadApi, type ReadApi } from "./read-api.ts";
 import { ReadLog } from "./read-log.ts";
+import { ReadThread } from "./read-worker.ts";
 import { createReaders } from "./readers.ts";
 import { type RetentionRules, retain } from "./retention.ts";
 import { Room } from "./room.ts";
 import type { ClusterDoor, HttpResponse, ServerOptions } from "./server.ts";
-import { openSqlite } from "./store/sqlite.ts";
-import { ALIVE_MS, verifyStore } from "./verify.ts";
+import { ALIVE_MS } from "./verify.ts";
 
 export interface ClusterOptions {
   /** Asked about readers. Null: nobody reads over the network. */
@@ -33,6 +34,8 @@ export interface ClusterOptions {
   readonly verifyEveryMs: number;
   readonly limits?: SenderLimits;
   readonly registry: Registry;
+  /** Starts a thread that answers long readings (read-worker.ts). */
+  readonly thread: () => Worker;
   /** When the serving certificate ends, in wall milliseconds. */
   readonly certificateEndsMs: () => number;
   /** Bytes that a volume has left; for tests. */
@@ -59,6 +62,7 @@ const MEASURE_EVERY_MS = 5_000;
 /** Of so many bytes that came, at least one measure: a volume must not fill up between two of them. */
 const MEASURE_EVERY_BYTES = 1024 * 1024;
 const COUNT_EVERY_MS = 30_000;
+const MAX_VERIFY_MS = 3 * 3_600_000;
 
 const Act = Type.Object(
   {
@@ -83,7 +87,6 @@ export async function startClusterWork(base: Base, options: ClusterOptions): Pro
     ...(options.available === undefined ? {} : { available: options.available }),
   });
   let bytesSince = 0;
-  let closing = false;
   const fault = (where: string, cause: unknown): void => {
     metrics.faults.with(where).add(1);
     onError(new Error(`${where}: ${cause instanceof Error ? cause.message : String(cause)}`));
@@ -118,29 +121,16 @@ export async function startClusterWork(base: Base, options: ClusterOptions): Pro
     await room.measure();
   }
 
+  const reading = new ReadThread(options.thread);
+  const verifying = new ReadThread(options.thread);
   async function verify(): Promise<void> {
-    // Of its own connection: what it reads is one state, while batches go on being stored.
-    const reading = openSqlite(database, "read");
-    try {
-      const report = await verifyStore({
-        store: reading,
-        nowMs: clock.wallMs(),
-        aliveMs: ALIVE_MS,
-        publicKey: base.signer.publicPem,
-        expect: null,
-        pause: async () => {
-          if (closing) throw new Error("the collector ends");
-          await turn();
-        },
-      });
-      const tails = report.findings.filter(({ kind }) => kind === "tail").length;
-      metrics.verified.with().value = report.ok ? 1 : 0;
-      metrics.verifyFindings.with("tail").value = tails;
-      metrics.verifyFindings.with("other").value = report.found - tails;
-      metrics.verifiedAt.with().value = clock.wallMs() / 1000;
-    } finally {
-      await reading.close();
-    }
+    const question = { kind: "verify", publicKey: base.signer.publicPem, nowMs: clock.wallMs() } as const;
+    const report = await verifying.ask(question, MAX_VERIFY_MS);
+    const tails = report.findings.filter(({ kind }) => kind === "tail").length;
+    metrics.verified.with().value = report.ok ? 1 : 0;
+    metrics.verifyFindings.with("tail").value = tails;
+    metrics.verifyFindings.with("other").value = report.found - tails;
+    metrics.verifiedAt.with().value = clock.wallMs() / 1000;
   }
 
   rounds.every(MEASURE_EVERY_MS, "room", async () => void (await room.measure()));
@@ -164,7 +154,7 @@ export async function startClusterWork(base: Base, options: ClusterOptions): Pro
   const read: ReadApi =
     options.kube === null
       ? () => Promise.resolve({ outcome: "unknown", status: 404, body: { error: "nobody reads here" } })
-      : createReadApi({ ...base, readers: createReaders(options.kube, clock), log });
+      : createReadApi({ ...base, readers: createReaders(options.kube, clock), log, thread: reading });
 
   return {
     door: {
@@ -201,7 +191,7 @@ export async function startClusterWork(base: Base, options: ClusterOptions): Pro
       }
     },
     async close() {
-      closing = true;
+      await Promise.all([reading.close(), verifying.close()]);
       await rounds.close();
       await log.close();
     },

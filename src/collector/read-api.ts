@@ -7,13 +7,12 @@ import { Compile } from "typebox/compile";
 import { acceptEnd } from "./accept.ts";
 import type { ActOptions } from "./act.ts";
 import { CONTROL_BOOT } from "./act.ts";
-import { coverageOf } from "./coverage.ts";
 import { type FoundWire, toWire } from "./found-wire.ts";
 import type { ReadLog } from "./read-log.ts";
 import { MAX_FOUND } from "./read-paths.ts";
+import { ReadingFault, type ReadThread } from "./read-worker.ts";
 import type { Reader, Readers } from "./readers.ts";
 import { namespaceOf } from "./retention.ts";
-import type { Filter } from "./store/port.ts";
 import { ALIVE_MS } from "./verify.ts";
 
 const strict = { additionalProperties: false } as const;
@@ -59,6 +58,8 @@ const accept = Compile(AcceptBody);
 export interface ReadApiOptions extends ActOptions {
   readonly readers: Readers;
   readonly log: ReadLog;
+  /** Where long readings are done: not where batches are stored. */
+  readonly thread: ReadThread;
 }
 
 export type ReadOutcome = "answered" | "denied" | "unknown" | "invalid" | "failed";
@@ -73,11 +74,13 @@ export type ReadApi = (path: string, token: string | null, body: string) => Prom
 
 const no = (outcome: ReadOutcome, status: number, error: string): ReadAnswer => ({ outcome, status, body: { error } });
 const ok = (body: unknown): ReadAnswer => ({ outcome: "answered", status: 200, body });
+/** Longer than this nobody waits; the question can be narrowed. */
+const READ_MS = 20_000;
 const MALFORMED = no("invalid", 400, "the question is malformed");
 
 /** Rejects where the API server or the store cannot be asked: then nothing is answered. */
 export function createReadApi(options: ReadApiOptions): ReadApi {
-  const { store, clock, readers, log } = options;
+  const { store, clock, readers, log, thread } = options;
 
   /** Null: it may; else the answer. "": everything. */
   async function refused(
@@ -100,7 +103,8 @@ export function createReadApi(options: ReadApiOptions): ReadApi {
     const { after: _place, ...asked } = body;
     for (const namespace of namespaces)
       await log.record({ by: reader.user, namespace: namespace || "*", what: "find", members: { filter: asked } });
-    const found: FoundWire[] = (await store.find(body as Filter)).map(toWire);
+    const answer = await thread.ask({ kind: "find", filter: body }, READ_MS);
+    const found: FoundWire[] = answer.map(toWire);
     return ok({ found });
   }
 
@@ -119,8 +123,8 @@ export function createReadApi(options: ReadApiOptions): ReadApi {
     const denied = await refused(reader, "get", [namespace ?? ""]);
     if (denied !== null) return denied;
     await log.record({ by: reader.user, namespace: namespace ?? "*", what: "coverage", members: {} });
-    const only = namespace === undefined ? null : new Set([namespace]);
-    return ok({ boots: await coverageOf(store, only, { sinceMs, nowMs: clock.wallMs(), aliveMs: ALIVE_MS }) });
+    const question = { kind: "coverage", namespace: namespace ?? null, sinceMs, nowMs: clock.wallMs() } as const;
+    return ok({ boots: await thread.ask(question, READ_MS) });
   }
 
   async function acceptOne(reader: Reader, { boot, reason }: Static<typeof AcceptBody>): Promise<ReadAnswer> {
@@ -132,7 +136,7 @@ export function createReadApi(options: ReadApiOptions): ReadApi {
     return result.kind === "accepted" ? ok({ through: result.through }) : no("invalid", 409, result.why);
   }
 
-  return async (path, token, text) => {
+  async function answer(path: string, token: string | null, text: string): Promise<ReadAnswer> {
     if (token === null) return no("unknown", 401, "a token is needed: your own, that the API server knows");
     const reader = await readers.reader(token);
     if (reader === "busy") return no("unknown", 429, "too many unknown readers at once");
@@ -155,6 +159,15 @@ export function createReadApi(options: ReadApiOptions): ReadApi {
         return accept.Check(body) ? await acceptOne(reader, body) : MALFORMED;
       default:
         return no("invalid", 404, "no such path");
+    }
+  }
+
+  return async (path, token, text) => {
+    try {
+      return await answer(path, token, text);
+    } catch (fault) {
+      if (!(fault instanceof ReadingFault) || fault.code === "failed") throw fault;
+      return no("failed", 503, `${fault.message}; narrow the question by time, pod or target`);
     }
   };
 }
