@@ -25,7 +25,8 @@ function literal(name: string | null): string | null {
 /**
  * Columns of its result:
  *   oid, schema, relation, attribute number, attribute name, type's OID, and why it is confidential:
- *   "0"…  the number of a rule: it is meant by it, or is the same column of a parent or child
+ *   "0"…  the number of a rule: it is meant by it, is the same column of a parent or child, or refers to one by a foreign key, at
+ *         any depth, so that it holds the same values
  *   "g"   generated from columns of a table that has a confidential one
  *   "v"   of a view (or rule) that reads a confidential column, or whole rows of its table, at any depth
  *   "u"   of a table with a confidential one: in a unique index, an exclusion or a foreign key, so that writing tells of other rows
@@ -60,10 +61,15 @@ family(root, oid) AS (
   FROM family f JOIN pg_catalog.pg_inherits i
     ON i.inhparent OPERATOR(pg_catalog.=) f.oid OR i.inhrelid OPERATOR(pg_catalog.=) f.oid
 ),
-direct AS (
-  SELECT DISTINCT n.rule::pg_catalog.text AS why, f.oid, a.num
+direct(why, oid, num) AS (
+  SELECT n.rule::pg_catalog.text, f.oid, a.num
   FROM named n JOIN family f ON f.root OPERATOR(pg_catalog.=) n.oid
   JOIN atts a ON a.attrelid OPERATOR(pg_catalog.=) f.oid AND a.att OPERATOR(pg_catalog.=) n.att
+  UNION
+  SELECT d.why, c.conrelid, k.here::pg_catalog.int4
+  FROM direct d JOIN pg_catalog.pg_constraint c ON c.confrelid OPERATOR(pg_catalog.=) d.oid AND c.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog."char",
+    ROWS FROM (pg_catalog.unnest(c.conkey), pg_catalog.unnest(c.confkey)) AS k(here, there)
+  WHERE k.there::pg_catalog.int4 OPERATOR(pg_catalog.=) d.num
 ),
 confidential AS (
   SELECT why, oid, num FROM direct
