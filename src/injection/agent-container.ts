@@ -6,6 +6,7 @@ import { planEnvironment } from "./environment.ts";
 import { planMounts } from "./mounts.ts";
 import type { Container, Volume } from "./pod.ts";
 import type { PlacedContainer } from "./pod-containers.ts";
+import { additions } from "./telemetry.ts";
 import type { Violation } from "./violation.ts";
 
 export interface AgentPlan {
@@ -16,7 +17,12 @@ export interface AgentPlan {
   readonly violations: readonly Violation[];
 }
 
-export function planAgent({ container, field }: PlacedContainer, volumes: readonly Volume[]): AgentPlan {
+/** `environmentMore`: what is set where the author has set nothing. */
+export function planAgent(
+  { container, field }: PlacedContainer,
+  volumes: readonly Volume[],
+  environmentMore: Readonly<Record<string, string>>,
+): AgentPlan {
   const environment = planEnvironment(container, field);
   const mounts = planMounts(container, field, volumes);
   const warnings = [...environment.warnings, ...mounts.warnings];
@@ -28,7 +34,7 @@ export function planAgent({ container, field }: PlacedContainer, volumes: readon
   return {
     container: {
       ...container,
-      env: [...environment.env],
+      env: [...environment.env, ...additions(container, environmentMore)],
       volumeMounts: [...mounts.mounts],
       securityContext: {
         ...container.securityContext,

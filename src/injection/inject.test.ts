@@ -342,3 +342,16 @@ test("no injected pod has a container that could act as the proxy", { timeout: 6
     { numRuns: 200 },
   );
 });
+
+test("an author's own Java store stays where it is, with a warning", () => {
+  const volumeMounts = [{ name: "mine", mountPath: "/etc/ssl/certs/java/cacerts", subPath: "store" }];
+  const { pod, warnings } = inject({
+    spec: {
+      containers: [{ name: "app", image: "a:1", volumeMounts }],
+      volumes: [{ name: "mine", secret: { secretName: "s" } }],
+    },
+  });
+  const at = (pod.spec.containers[0]?.volumeMounts ?? []).filter(({ mountPath }) => mountPath.endsWith("java/cacerts"));
+  expect(at.map(({ name }) => name)).toEqual(["mine", VOLUME.trust]);
+  expect(warnings.map(({ field }) => field)).toContain("spec.containers[0].volumeMounts[/etc/ssl/certs/java/cacerts]");
+});

@@ -57,7 +57,7 @@ export function injectPod(
   const agents = agentContainers(pod);
   const inbound = planInbound(pod);
   const asked = askedResources(pod, options);
-  const plans = new Map(agents.map((agent) => [agent.container, planAgent(agent, volumes)]));
+  const plans = new Map(agents.map((agent) => [agent.container, planAgent(agent, volumes, options.environment)]));
   const violations = [
     ...forbiddenInPod(pod, options),
     ...agents.flatMap(({ container, field }) => forbiddenInContainer(container, field, options)),

@@ -21,7 +21,8 @@ export function brokenInvariants(value: unknown, options: InjectionOptions): Vio
       },
     ];
   }
-  const again = injectPod(value, options, () => {
+  // Which frameworks were told to be quiet depends on the targets of that day.
+  const again = injectPod(value, { ...options, environment: {} }, () => {
     throw new Error("an injected pod has a uid");
   });
   if (again.kind === "denied") return [...again.violations];

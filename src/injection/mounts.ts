@@ -33,6 +33,14 @@ const BUNDLE_MOUNTS: readonly VolumeMount[] = SYSTEM_BUNDLES.map((mountPath) => 
   subPath: PATHS.bundleFile,
   readOnly: true,
 }));
+/** Where Debian's, Alpine's and Red Hat's Java look without any option: a JVM started without our variables trusts us by these alone. */
+export const JAVA_STORES = ["/etc/ssl/certs/java/cacerts", "/etc/pki/ca-trust/extracted/java/cacerts"] as const;
+const STORE_MOUNTS: readonly VolumeMount[] = JAVA_STORES.map((mountPath) => ({
+  name: VOLUME.trust,
+  mountPath,
+  subPath: PATHS.storeFile,
+  readOnly: true,
+}));
 /** Read by the dynamic loader of each program: variables of ours where a parent passed none on. */
 const PRELOAD_MOUNT: VolumeMount = {
   name: VOLUME.trust,
@@ -45,7 +53,13 @@ const ACCOUNT_MOUNTS: readonly VolumeMount[] = [
   { name: VOLUME.trust, mountPath: `${ACCOUNT_FOLDER}/ca.crt`, subPath: PATHS.caFile, readOnly: true },
   { name: VOLUME.account, mountPath: `${ACCOUNT_FOLDER}/namespace`, subPath: "namespace", readOnly: true },
 ];
-const ALL_OF_OURS: readonly VolumeMount[] = [FOLDER_MOUNT, ...BUNDLE_MOUNTS, PRELOAD_MOUNT, ...ACCOUNT_MOUNTS];
+const ALL_OF_OURS: readonly VolumeMount[] = [
+  FOLDER_MOUNT,
+  ...BUNDLE_MOUNTS,
+  ...STORE_MOUNTS,
+  PRELOAD_MOUNT,
+  ...ACCOUNT_MOUNTS,
+];
 const OUR_PLACES: ReadonlyMap<VolumeMount, string> = new Map(ALL_OF_OURS.map((ours) => [ours, real(ours.mountPath)]));
 const REFUSED_PLACES: readonly string[] = [...SYSTEM_BUNDLES, PRELOAD_MOUNT.mountPath].map(real);
 const OUR_REAL_FOLDER = real(OUR_FOLDER);
@@ -78,6 +92,13 @@ export function planMounts(container: Container, field: string, volumes: readonl
     .filter((mount) => !isWritable(mount, volumes))
     .map((mount) => ({ mountPath: mount.mountPath, place: real(mount.mountPath) }));
   const ours = ALL_OF_OURS.filter((mount) => {
+    // An author's own Java store stays; JAVA_TOOL_OPTIONS names ours all the same.
+    const own = theirs.find((other) => real(other.mountPath) === OUR_PLACES.get(mount));
+    if (own !== undefined) {
+      const message = "stays: what reads this file alone will not trust the gateway";
+      warnings.push({ field: `${field}.volumeMounts[${own.mountPath}]`, message });
+      return false;
+    }
     const covering = full.find(({ place }) => covers(place, OUR_PLACES.get(mount) ?? ""));
     if (covering === undefined) return true;
     const said = {

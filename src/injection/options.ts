@@ -63,6 +63,12 @@ const OptionsSchema = Type.Object(
     trustSize: text,
     runtimeClasses: Type.Array(text, { maxItems: 64, description: "RuntimeClasses that isolate as runc does." }),
     devices: Type.Array(text, { maxItems: 64, description: "Extended resources that open no network." }),
+    silenceTelemetry: Type.Boolean({
+      description: "Whether frameworks whose telemetry hosts no target names are told so, by their own variables.",
+    }),
+    environment: Type.Record(text, text, {
+      description: "Set in agents' containers where they have no such variable.",
+    }),
     deployers: Type.Array(text, {
       maxItems: 64,
       description:
@@ -105,6 +111,8 @@ export const DEFAULT_OPTIONS = {
   trustSize: "8Mi",
   runtimeClasses: [],
   devices: [],
+  silenceTelemetry: true,
+  environment: {},
   deployers: [],
   exemptions: [],
 } as const satisfies Partial<InjectionOptions>;

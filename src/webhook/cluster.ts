@@ -12,6 +12,7 @@ import { containerRange, mergeRanges } from "#injection/limit-range.ts";
 import type { ContainerLimitRange, InjectionOptions } from "#injection/options.ts";
 import { NOBODY } from "#injection/people.ts";
 import { refusingLevel } from "#injection/pod-security.ts";
+import { namesHost, silencing } from "#injection/telemetry.ts";
 import { fileAccess, podAccess } from "#kube/access.ts";
 import { type AccessQuestion, mayAccess } from "#kube/access-review.ts";
 import { startCache } from "#kube/cache.ts";
@@ -67,6 +68,7 @@ const CERTIFICATES_EVERY_MS = 5_000;
 const FILES_EVERY_MS = 10_000;
 const MAX_NAMESPACES = 20_000;
 const MAX_RANGES = 20_000;
+const MAX_TARGETS = 10_000;
 
 /** `folder`: with tls.crt and tls.key. Throws where they cannot be read. */
 export function standAlone(folder: string, { injection, onCertificate, onFault }: SideOptions): Side {
@@ -145,7 +147,29 @@ export async function joinCluster(config: Config<typeof CLUSTER_SHAPE>, options:
     maxEntries: MAX_RANGES,
     signal,
   });
+  // Until targets are known nothing is named: whoever reports then is refused anyway.
+  const quiet = new Map<string, Readonly<Record<string, string>>>();
+  const targets = startCache<readonly string[]>({
+    kube,
+    resource: RESOURCE.egressTarget,
+    project: hostsOf,
+    onChange: () => quiet.clear(),
+    onFault: (fault) => onFault("targets", fault),
+    maxEntries: MAX_TARGETS,
+    signal,
+  });
   await Promise.all([namespaces.synced, told.synced, ranges.synced]);
+  const quietIn = (asked: string): Readonly<Record<string, string>> => {
+    let found = quiet.get(asked);
+    if (found === undefined) {
+      const its = [...targets.entries].filter(
+        ([key]) => key.startsWith(`${asked}/`) || key.startsWith(`${namespace}/`),
+      );
+      const hosts = its.flatMap(([, one]) => one);
+      quiet.set(asked, (found = silencing((host) => namesHost(hosts, host))));
+    }
+    return found;
+  };
   const rangeOf = (asked: string): ContainerLimitRange | null => {
     if (ranges.entries.size === 0) return null;
     const its = [...ranges.entries].filter(([key]) => key.startsWith(`${asked}/`)).map(([, range]) => range);
@@ -158,7 +182,11 @@ export async function joinCluster(config: Config<typeof CLUSTER_SHAPE>, options:
       const complete = completeOptions(injection(), runtime);
       if (complete === null) throw new Error(`the controller has not yet written ${CONTROL_OBJECT.runtime}`);
       const its = optionsFor(complete, asked, namespaces.get(asked) ?? {});
-      return its.limitRange === null ? { ...its, limitRange: rangeOf(asked) } : its;
+      return {
+        ...its,
+        limitRange: its.limitRange ?? rangeOf(asked),
+        ...(its.silenceTelemetry ? { environment: { ...quietIn(asked), ...its.environment } } : {}),
+      };
     },
     ready: () => completeOptions(injection(), runtime) !== null,
     behind: createBehind({ kube, clock, onFault: (fault) => onFault("workload", fault) }),
@@ -167,4 +195,9 @@ export async function joinCluster(config: Config<typeof CLUSTER_SHAPE>, options:
     ownerEvents: createOwnerEvents({ tell: createTell(kube, clock, (fault) => onFault("events", fault)), clock }),
     may: (question) => mayAccess(kube, question),
   };
+}
+
+function hostsOf(target: KubeObject): readonly string[] {
+  const { spec } = target as KubeObject & { readonly spec?: { readonly hosts?: unknown } };
+  return Array.isArray(spec?.hosts) ? spec.hosts.filter((host) => typeof host === "string") : [];
 }

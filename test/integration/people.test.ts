@@ -81,7 +81,7 @@ beforeAll(async () => {
     "stamps",
     async () => stampsOf(await make("deployments", `try-${++tries}`, as("ada")))["creator"] === "ada",
   );
-}, 60_000);
+});
 afterAll(async () => {
   await lab?.stop();
   if (folder !== undefined) rmSync(folder, { recursive: true });

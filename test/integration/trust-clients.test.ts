@@ -4,14 +4,16 @@
  */
 import { type ExecFileException, execFile } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import net, { type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import tls from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { PATHS } from "../../src/contract/names.ts";
 import { trustEnvironment, trustPaths } from "../../src/contract/trust-environment.ts";
 import { systemClock } from "../../src/core/clock.ts";
+import { planMounts } from "../../src/injection/mounts.ts";
 import { createDetector } from "../../src/sidecar/detect/detector.ts";
 import type { ClientHello, LeafSource } from "../../src/sidecar/seam/stages.ts";
 import { loadAuthority } from "../../src/sidecar/tls/authority.ts";
@@ -179,6 +181,42 @@ describe.each(CLIENTS)("$name", ({ name, command, present, sni, alpn }) => {
     const { out, code } = await run(command(`https://localhost:${port}/`), {});
     expect(out).not.toContain("hello\n");
     expect(code).not.toBe(0);
+  });
+});
+
+/** As in a pod whose agent passes none of our variables on: the files are there, at the places where injection mounts them. */
+function byMountsAlone(command: readonly string[]): readonly string[] {
+  const files: Readonly<Record<string, string>> = { [PATHS.bundleFile]: paths.bundle, [PATHS.storeFile]: paths.store };
+  const binds = planMounts({ name: "agent" }, "", [])
+    .mounts.filter(({ mountPath, subPath = "" }) => files[subPath] !== undefined && existsSync(mountPath))
+    .map(({ mountPath, subPath = "" }) => `mount --bind ${files[subPath] ?? ""} ${realpathSync(mountPath)}`);
+  return ["unshare", "-rm", "sh", "-ec", `${binds.join("; ")}; exec "$@"`, "sh", ...command];
+}
+
+const GIT = (url: string): readonly string[] => ["git", "ls-remote", `${url}x.git`];
+const WGET = (url: string): readonly string[] => ["wget", "-qO-", url];
+
+describe("started by a parent that passes on none of our variables", () => {
+  test.for([
+    ["curl", CLIENTS.find(({ name }) => name === "curl")?.command, ["curl", "--version"], true],
+    ["python urllib", CLIENTS.find(({ name }) => name === "python urllib")?.command, ["python3", "--version"], true],
+    ["java", CLIENTS.find(({ name }) => name === "java")?.command, ["javac", "-version"], true],
+    ["wget", WGET, ["wget", "--version"], true],
+    // These bring authorities of their own and read no file of the system's: by the preloaded library only, never by a mount.
+    ["node fetch", CLIENTS.find(({ name }) => name === "node fetch")?.command, ["true"], false],
+  ] as const)("%s: what the mounted files alone bring", async ([name, command, present, trusts], context) => {
+    if (command === undefined) throw new Error(`no client ${name}`);
+    if (!(await installed(present))) context.skip(`${name} is not installed`);
+    addressed = "localhost";
+    const { out } = await run(byMountsAlone(command(`https://localhost:${port}/`)), {});
+    expect({ name, trusts: out.includes("hello") }, out).toEqual({ name, trusts });
+  });
+
+  test("git trusts us: it asks, and is answered", async (context) => {
+    if (!(await installed(["git", "--version"]))) context.skip("git is not installed");
+    addressed = "localhost";
+    const { out } = await run(byMountsAlone(GIT(`https://localhost:${port}/`)), {});
+    expect(out).not.toMatch(/certificate|SSL/i);
   });
 });
 
