@@ -80,7 +80,7 @@ export function readKubeconfig(files: readonly ConfigText[], context: string): U
       `${names}: context ${wanted} names cluster ${JSON.stringify(clusterName)}, which is not there`,
     );
   const server = text(cluster.body["server"]);
-  if (!/^https:\/\//.test(server))
+  if (!server.startsWith("https://"))
     throw new KubeconfigError(
       `${names}: clusters[${clusterName}].cluster.server must be https://…, not ${JSON.stringify(server)}`,
     );
