@@ -237,6 +237,12 @@ class Tracked implements OpenConnection {
         this.#options.meters.dialed(leg.reused);
         return leg;
       },
+      resume: (permit, alike, events) => {
+        const request = dials.of(opened(permit).credential, false);
+        const resumed = upstreams.resume?.(request, alike, this.#guarded(events)) ?? null;
+        if (resumed !== null) this.#options.meters.dialed(true);
+        return resumed;
+      },
       credential: (permit) => opened(permit).credential,
       renew: (permit, then) => this.#judge.renew(permit, then),
       after: (ms, fire) => wheel.after(ms, () => void this.#guard("alarm", fire)),
@@ -298,6 +304,7 @@ class Dials {
       pool: this.#run === null ? null : `${as} ${this.#run}`,
       fresh,
       identity: credential?.kind === "clientCertificate" ? credential : null,
+      login: credential,
     };
   }
 }

@@ -90,6 +90,8 @@ export interface GatewayOptions {
     readonly password: string;
     readonly database?: string;
     readonly renewed?: string;
+    /** Which of its values it is; default 1. */
+    readonly version?: number;
   };
   readonly lane?: Partial<PostgresLaneOptions>;
   readonly reads?: Profile["reads"];
@@ -285,10 +287,11 @@ export async function startPostgresGateway(options: GatewayOptions): Promise<Pos
   return gateway;
 }
 
-function revealing({ name, user, database }: GatewayOptions["credential"] & object, password: string): Credential {
+function revealing(credential: GatewayOptions["credential"] & object, password: string): Credential {
+  const { name, user, database, version = 1 } = credential;
   return {
     name,
-    version: 1,
+    version,
     kind: "password",
     user,
     field: null,

@@ -31,6 +31,12 @@ export interface Ports {
   readonly connect: Permit<"connect">;
   /** aside = the lane's own connection (catalogue, CancelRequest), recorded as ours. Never null: a dial that fails says so to its events. `fresh`: not from the pool. */
   dial(permit: Permit<"connect" | "ask">, purpose: "forward" | "aside", events: LegEvents, fresh?: boolean): Upstream;
+  /** A session that was released as exactly this, on the permit's credential, in this run; with what was known of it. Null: there is none. */
+  resume?(
+    permit: Permit<"connect" | "ask">,
+    alike: string,
+    events: LegEvents,
+  ): { readonly upstream: Upstream; readonly known: object } | null;
   /**
    * At hand when the permit is; null = none asked for. What it reveals goes to the upstream only, on a leg with verified TLS: a lane
    * that starts TLS in-band waits for it (`leg.tls !== null`), unless the target says `insecureCredential`.

@@ -68,12 +68,25 @@ export interface Agent extends Leg {
   forward(permit: Permit, chunk: Chunk, from: number, to: number): boolean;
 }
 
+/** A session that the lane has made as good as new: whatever somebody did in it is undone, and the upstream has said so. */
+export interface Resumable {
+  /** What must be equal for whoever goes on with it: user, database, options, whether it is secured. */
+  readonly alike: string;
+  /** What the lane must know of it then. No secret of the credential's, and nothing of whoever had it. */
+  readonly known: object;
+  /** How many of this kind may wait at a time. */
+  readonly most: number;
+}
+
 export interface Upstream extends Leg {
   /** Queued (bounded) while connecting and until this turn's records are written; then straight through. */
   write(permit: Permit<"connect" | "ask">, bytes: Uint8Array | string): boolean;
   forward(permit: Permit<"connect" | "ask">, chunk: Chunk, from: number, to: number): boolean;
-  /** reusable: back into the pool (key: target, address, TLS name, client identity, credential, run). Any byte or end on an idle one closes it. */
-  release(reusable: boolean): void;
+  /**
+   * reusable: back into the pool (key: target, address, TLS name, client identity, credential, run). Any byte or end on an idle one closes
+   * it. `as`: it is logged in, and comes back only to who asks for exactly this (`Ports.resume`), never to a dial.
+   */
+  release(reusable: boolean, as?: Resumable): void;
   /** True when it came out of the pool and has carried an exchange before: the retry rule (DESIGN: Retry) needs it. */
   readonly reused: boolean;
 }

@@ -117,11 +117,19 @@ export interface Dial {
   readonly fresh: boolean;
   /** The certificate that we show to the upstream (kind clientCertificate). */
   readonly identity: Credential | null;
+  /** What it logs in with: another version of it closes the idle ones of this. Absent: nothing. */
+  readonly login?: Pick<Credential, "name" | "version"> | null;
 }
 
 /** The room `upstream`: resolves, checks the address, connects, verifies, pools. */
 export interface Upstreams {
   dial(request: Dial, permit: Permit<"connect" | "ask">, events: LegEvents): Upstream;
+  /** `Ports.resume`. */
+  resume?(
+    request: Dial,
+    alike: string,
+    events: LegEvents,
+  ): { readonly upstream: Upstream; readonly known: object } | null;
   /** Closes idle connections of targets that changed or went; in-flight ones are the sessions' affair. */
   update(targets: readonly Target[]): void;
   close(): void;

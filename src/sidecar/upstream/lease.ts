@@ -5,7 +5,7 @@
  * Fails closed: bytes beyond the queue's bound fail the leg; after `release`, `reset` or `failed` nothing is written any more.
  */
 import type { Duplex } from "node:stream";
-import type { Chunk, LegEvents, LegFault, Tls, Upstream } from "../seam/leg.ts";
+import type { Chunk, LegEvents, LegFault, Resumable, Tls, Upstream } from "../seam/leg.ts";
 import type { Outbound } from "../seam/stages.ts";
 import type { Permit } from "../seam/verdict.ts";
 
@@ -15,7 +15,7 @@ const QUEUE_HARD = 1_048_576;
 
 export interface LeaseOwner {
   /** Whether the pool took the connection that the lease has. */
-  keep(): boolean;
+  keep(as: Resumable | null): boolean;
   /** The lane gave up while it was still connecting. */
   cancel(): void;
 }
@@ -98,7 +98,7 @@ export class Lease implements Upstream, LegEvents {
     else this.#outbound.reset();
   }
 
-  release(reusable: boolean): void {
+  release(reusable: boolean, as?: Resumable): void {
     const outbound = this.#outbound;
     if (outbound === null) return this.reset();
     if (this.#over) return;
@@ -106,7 +106,7 @@ export class Lease implements Upstream, LegEvents {
     if (this.#paused) outbound.resume();
     // After our own end what is still on its way must arrive (THREATS N7): a reset would throw it away.
     if (this.#ending) outbound.relisten(new Leaving(outbound));
-    else if (!reusable || this.#halfClosed || !this.#owner.keep()) {
+    else if (!reusable || this.#halfClosed || !this.#owner.keep(as ?? null)) {
       outbound.relisten(new Leaving(outbound));
       outbound.release(false);
     }

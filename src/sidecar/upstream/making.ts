@@ -6,7 +6,7 @@ import type { CommitGate } from "#contract/record.ts";
 import type { Endpoint } from "#core/cidr.ts";
 import type { Clock } from "#core/clock.ts";
 import type { Alarm } from "#core/wheel.ts";
-import type { Chunk, LegEvents, LegFault } from "../seam/leg.ts";
+import type { Chunk, LegEvents, LegFault, Resumable } from "../seam/leg.ts";
 import type { Connector, ConnectTo, Dial, Outbound } from "../seam/stages.ts";
 import type { Permit } from "../seam/verdict.ts";
 import { Dialing } from "./dialing.ts";
@@ -75,8 +75,8 @@ export class Making implements LeaseOwner {
     else this.#fail("unresolved");
   }
 
-  keep(): boolean {
-    return this.#connection?.keep() ?? false;
+  keep(as: Resumable | null): boolean {
+    return this.#connection?.keep(as) ?? false;
   }
 
   cancel(): void {

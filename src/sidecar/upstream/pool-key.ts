@@ -11,6 +11,11 @@ export function poolKey({ host, port, secure, alpn }: Dial, credentialAndRun: st
   return `${version} ${host} ${port} ${alpn.length} ${tls} ${credentialAndRun}`;
 }
 
+/** Of a session that is logged in: no dial's key, and none of another session. `key`: of a dial to the same place. */
+export function sessionKey(key: string, alike: string): string {
+  return `session ${key.length} ${key} ${alike}`;
+}
+
 /** A number for each wording of a target. A number is never used again, so what was made for an older wording never matches. */
 export class Versions {
   readonly #of = new WeakMap<Target, number>();

@@ -4,11 +4,13 @@
  *
  * Errs towards closing: a byte, an end, a fault or anything unfinished on an idle connection, and a target that changed, close it.
  */
+import type { Credential } from "#contract/credential.ts";
 import type { Clock } from "#core/clock.ts";
 import type { Alarm } from "#core/wheel.ts";
-import type { LegEvents } from "../seam/leg.ts";
+import type { LegEvents, Resumable } from "../seam/leg.ts";
 import type { Outbound } from "../seam/stages.ts";
 import type { LeaseOwner } from "./lease.ts";
+import { sessionKey } from "./pool-key.ts";
 
 export interface PoolLimits {
   /** Connections that may be idle in all, and for one key. */
@@ -22,32 +24,63 @@ export interface PoolLimits {
 
 export const POOL_LIMITS: PoolLimits = { maxIdle: 256, maxIdlePerKey: 256, idleMs: 30_000, maxAgeMs: 600_000 };
 
+/** Credentials are as many as targets; beyond this the pool forgets, and keeps less. */
+const MAX_LOGINS = 4_096;
+
 export interface PoolOptions {
   readonly limits: PoolLimits;
   readonly clock: Clock;
   readonly after: (ms: number, fire: () => void) => Alarm;
 }
 
+/** A credential by its name, and which of its values. */
+export type Login = Pick<Credential, "name" | "version">;
+
+export interface Made {
+  readonly key: string;
+  readonly version: number;
+  readonly login: Login | null;
+}
+
 /** A connection for as long as it lives; its own listener while it is idle, and its lease's owner while it is not. */
 export class PooledConnection implements LegEvents, LeaseOwner {
   readonly outbound: Outbound;
-  readonly key: string;
+  /** Of the dial that it was made by. */
+  readonly dialed: string;
+  /** What it waits as; for a session that is logged in another one than the dial's. */
+  key: string;
+  /** Of such a session: what the lane knows of it, and how many of its kind may wait. */
+  session: Resumable | null = null;
+  /** What it logged in with. Null: nothing. */
+  readonly login: Login | null;
   /** Of the target's spec. */
   readonly version: number;
   readonly madeAtMs: number;
   idleSinceMs = 0;
   readonly #pool: Pool;
 
-  constructor(pool: Pool, outbound: Outbound, key: string, version: number, madeAtMs: number) {
+  constructor(pool: Pool, outbound: Outbound, made: Made, madeAtMs: number) {
+    const { key, version, login } = made;
     this.#pool = pool;
     this.outbound = outbound;
+    this.dialed = key;
     this.key = key;
+    this.login = login;
     this.version = version;
     this.madeAtMs = madeAtMs;
   }
 
-  keep(): boolean {
+  keep(as: Resumable | null): boolean {
+    this.session = as;
+    this.key = as === null ? this.dialed : sessionKey(this.dialed, as.alike);
     return this.#pool.put(this);
+  }
+
+  /** Nobody waits for it any more. A session ends by FIN: its server takes a reset for a client that crashed, and says so in its log. */
+  drop(): void {
+    if (this.session === null) return this.outbound.reset();
+    this.outbound.relisten(DEAF);
+    this.outbound.release(false);
   }
   cancel(): void {}
 
@@ -71,6 +104,16 @@ export class PooledConnection implements LegEvents, LeaseOwner {
   }
 }
 
+/** Whatever a connection says that nobody has any more. */
+const DEAF: LegEvents = {
+  opened() {},
+  data() {},
+  drained() {},
+  secured() {},
+  ended() {},
+  failed() {},
+};
+
 export class Pool {
   readonly #limits: PoolLimits;
   readonly #clock: Clock;
@@ -81,6 +124,8 @@ export class Pool {
   readonly #idle = new Set<PooledConnection>();
   #alarm: Alarm | null = null;
   #closed = false;
+  /** Credentials by name, and the value that was used last. */
+  readonly #logins = new Map<string, number>();
   /** Versions in force; null: none were told yet, all are taken. Empty after `close`. */
   #versions: Set<number> | null = null;
 
@@ -105,7 +150,7 @@ export class Pool {
       this.#idle.delete(connection);
       const young = now - connection.idleSinceMs < this.#limits.idleMs;
       if (young && now - connection.madeAtMs < this.#limits.maxAgeMs && connection.outbound.idleSafe) return connection;
-      connection.outbound.reset();
+      connection.drop();
     }
   }
 
@@ -115,9 +160,11 @@ export class Pool {
     const now = this.#clock.elapsedMs();
     if (this.#versions?.has(connection.version) === false) return false;
     if (!connection.outbound.idleSafe || now - connection.madeAtMs >= maxAgeMs) return false;
+    const { login, session } = connection;
+    if (login !== null && this.#logins.get(login.name) !== login.version) return false;
     const stack = this.#byKey.get(connection.key);
     if (stack === undefined) this.#byKey.set(connection.key, [connection]);
-    else if (stack.length >= maxIdlePerKey) return false;
+    else if (stack.length >= Math.min(maxIdlePerKey, session?.most ?? maxIdlePerKey)) return false;
     else stack.push(connection);
     connection.idleSinceMs = now;
     connection.outbound.relisten(connection);
@@ -143,7 +190,20 @@ export class Pool {
     for (const connection of this.#idle)
       if (!versions.has(connection.version)) {
         this.forget(connection);
-        connection.outbound.reset();
+        connection.drop();
+      }
+  }
+
+  /** Somebody logs in with this: what logged in with another value of the same credential serves nobody any more. */
+  loggingIn({ name, version }: Login): void {
+    const before = this.#logins.get(name);
+    if (before === version) return;
+    if (this.#logins.size >= MAX_LOGINS) this.#logins.clear();
+    this.#logins.set(name, version);
+    for (const connection of this.#idle)
+      if (connection.login?.name === name && connection.login.version !== version) {
+        this.forget(connection);
+        connection.drop();
       }
   }
 
@@ -164,7 +224,7 @@ export class Pool {
     const oldest = this.#idle.values().next().value;
     if (oldest === undefined) return;
     this.forget(oldest);
-    oldest.outbound.reset();
+    oldest.drop();
   }
 
   #sweep(): void {
@@ -177,7 +237,7 @@ export class Pool {
         return;
       }
       this.forget(connection);
-      connection.outbound.reset();
+      connection.drop();
     }
   }
 }

@@ -745,3 +745,81 @@ describe("THREATS H6: an idle connection", () => {
     expect(r.clock.alarms).toEqual([]);
   });
 });
+
+describe("THREATS H6: a session that is logged in and waits", () => {
+  const LOGIN = { name: "db", version: 1 };
+  const dial = request({ pool: "db/1 run", login: LOGIN });
+  const known = { of: "the session" };
+  const as = (alike = "app shop"): { alike: string; known: object; most: number } => ({ alike, known, most: 2 });
+  const resume = (r: Rig, alike = "app shop", by = dial): ReturnType<NonNullable<UpstreamRoom["resume"]>> =>
+    r.room.resume?.(by, alike, new Ear()) ?? null;
+
+  test("comes back once, with what was known of it, to who asks for exactly this", () => {
+    const r = rig();
+    const { leg, outbound } = r.open(dial);
+    leg.release(true, as());
+    expect(resume(r, "app shop ")).toBe(null);
+    const resumed = resume(r);
+    expect(resumed?.known).toBe(known);
+    expect(resume(r)).toBe(null);
+    resumed?.upstream.write(PERMIT, "select");
+    expect(outbound.log).toEqual(["select"]);
+    // Given back as something else, it is something else.
+    resumed?.upstream.release(true, as("app other"));
+    expect(resume(r)).toBe(null);
+    expect(resume(r, "app other")?.known).toBe(known);
+  });
+
+  test("is nothing for a dial, and what a dial gave back is nothing to go on with", () => {
+    const r = rig();
+    r.open(dial).leg.release(true, as());
+    expect(r.dial(dial).leg.reused).toBe(false);
+    r.open(dial).leg.release(true);
+    expect(resume(r)).not.toBe(null);
+    expect(resume(r)).toBe(null);
+    expect(resume(r, "")).toBe(null);
+  });
+
+  test.each([
+    ["another run", { pool: "db/1 run-2" }],
+    ["another host", { host: "b.example" }],
+    ["a target with other words", { target: target({ labels: { tier: "2" } }) }],
+    ["another certificate's name", { target: target({ upstream: { serverName: "x.example" } }) }],
+  ] as const)("is never given to %s", (_, more) => {
+    const r = rig();
+    r.open(dial).leg.release(true, as());
+    expect(resume(r, "app shop", request({ ...dial, ...more }))).toBe(null);
+    expect(resume(r)).not.toBe(null);
+  });
+
+  test("ends where its credential has another value, its target changed, it waited too long, or too many wait: politely", () => {
+    for (const end of [
+      (r: Rig) => void r.dial(request({ pool: "db/2 run", login: { name: "db", version: 2 } })),
+      (r: Rig) => void resume(r, "app shop", request({ pool: "db/2 run", login: { name: "db", version: 2 } })),
+      (r: Rig) => r.room.update([target({ labels: { changed: "yes" } })]),
+      (r: Rig) => r.clock.pass(30_001),
+      (r: Rig) => r.room.close(),
+    ]) {
+      const r = rig();
+      const { leg, outbound } = r.open(dial);
+      leg.release(true, as());
+      expect(r.room.idle).toBe(1);
+      end(r);
+      expect(r.room.idle).toBe(0);
+      expect(outbound.log).toEqual(["release false"]);
+      expect(resume(r)).toBe(null);
+    }
+    const r = rig();
+    const many = [1, 2, 3].map(() => r.open(dial));
+    for (const { leg } of many) leg.release(true, as());
+    expect(r.room.idle).toBe(2);
+  });
+
+  test("is not kept where its credential has changed while it was in use", () => {
+    const r = rig();
+    const { leg } = r.open(dial);
+    r.open(request({ pool: "db/2 run", login: { name: "db", version: 2 } }));
+    leg.release(true, as());
+    expect(r.room.idle).toBe(0);
+  });
+});

@@ -11,7 +11,7 @@ import type { AddressRules } from "./address-rules.ts";
 import { Lease } from "./lease.ts";
 import { Making, type MakingOptions } from "./making.ts";
 import { POOL_LIMITS, Pool, PooledConnection, type PoolLimits } from "./pool.ts";
-import { poolKey, Versions } from "./pool-key.ts";
+import { poolKey, sessionKey, Versions } from "./pool-key.ts";
 import type { UpstreamProxy } from "./proxy.ts";
 import type { StubResolver } from "./resolve.ts";
 import { type AddressFinding, createWays } from "./way.ts";
@@ -53,6 +53,8 @@ export function createUpstreams(options: UpstreamsOptions): UpstreamRoom {
   return {
     dial(request, permit, events) {
       const key = request.pool === null ? null : keyOf(request, request.pool);
+      const login = request.login ?? null;
+      if (login !== null) pool.loggingIn(login);
       // A target that observation made up is in no list.
       if (key !== null && request.target.name === "") pool.admit(versions.of(request.target));
       if (key !== null && !request.fresh) {
@@ -67,10 +69,24 @@ export function createUpstreams(options: UpstreamsOptions): UpstreamRoom {
         pooled: (outbound) =>
           key === null
             ? null
-            : new PooledConnection(pool, outbound, key, versions.of(request.target), clock.elapsedMs()),
+            : new PooledConnection(
+                pool,
+                outbound,
+                { key, version: versions.of(request.target), login },
+                clock.elapsedMs(),
+              ),
       });
       ways.endpoints(request, (endpoints) => making.start(endpoints));
       return making.lease;
+    },
+    resume(request, alike, events) {
+      if (request.pool === null) return null;
+      if (request.login != null) pool.loggingIn(request.login);
+      const idle = pool.take(sessionKey(keyOf(request, request.pool), alike));
+      if (idle?.session == null) return null;
+      const { known } = idle.session;
+      idle.session = null;
+      return { upstream: new Lease(events, idle, idle.outbound), known };
     },
     update(targets) {
       pool.retain(versions.update(targets));

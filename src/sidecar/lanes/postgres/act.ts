@@ -18,6 +18,8 @@ export class Act {
   readonly pure: boolean;
   /** Not understood: it may have changed anything in the session. */
   readonly opaque: boolean;
+  /** Leaves nothing in the session that DISCARD ALL does not undo (manual: DISCARD). */
+  readonly discardable: boolean;
   /** The bytes that an approval would cover: text and parameters, latin1. */
   readonly wire: string;
   /** Under which policy it was permitted. */
@@ -33,6 +35,7 @@ export class Act {
     this.statement = question.statement;
     this.opaque = !operation.complete;
     this.pure = operation.complete && operation.action === "read" && this.effects.length === 0;
+    this.discardable = !this.opaque && isDiscardable(operation, this.effects, this.statements);
     this.wire = wire;
     this.profile = profile;
   }
@@ -62,3 +65,20 @@ export class Act {
 }
 
 const NONE: readonly SessionEffect[] = [];
+
+/**
+ * What only reads and writes tables, and sets settings of the server's own, is. Others may leave what no command takes back: libraries that
+ * were loaded, connections of dblink, custom settings (they stay defined), the seed of random().
+ */
+function isDiscardable(
+  { action }: Operation,
+  effects: readonly SessionEffect[],
+  statements: readonly Statement[],
+): boolean {
+  if (action !== "read" && action !== "write") return false;
+  for (const effect of effects) if (effect.kind === "set" && effect.name.includes(".")) return false;
+  for (const { functions } of statements) for (const name of functions) if (SEEDS.has(name)) return false;
+  return true;
+}
+
+const SEEDS: ReadonlySet<string> = new Set(["setseed", "pg_catalog.setseed"]);

@@ -77,6 +77,11 @@ export class Answers implements MessageTaker {
     return this.#reader.inPieces;
   }
 
+  /** A message has begun that is not all there. */
+  get partly(): boolean {
+    return this.#reader.midway;
+  }
+
   data(chunk: Chunk): void {
     this.#chunk = chunk;
     this.#from = 0;

@@ -10,6 +10,8 @@ export interface CancelTarget {
   readonly secure: boolean;
   readonly pid: number;
   readonly key: string;
+  /** A CancelRequest for it goes on its way: the server may act on it much later. */
+  readonly sent?: () => void;
 }
 
 interface Kept {

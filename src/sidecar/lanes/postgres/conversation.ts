@@ -17,8 +17,9 @@ import { readyText, type TransactionStatus } from "./codec/backend.ts";
 import { isFault, type WireFault } from "./codec/fault.ts";
 import { executeText, FRONTEND, queryText, readQuery, SYNC, TERMINATE } from "./codec/frontend.ts";
 import { MessageReader, type MessageTaker } from "./codec/reader.ts";
-import { fromUtf8 } from "./codec/text.ts";
+import { fromUtf8, message } from "./codec/text.ts";
 import type { Taker } from "./intake.ts";
+import type { KnownSession } from "./known-session.ts";
 import { LongBind } from "./long-bind.ts";
 import type { SessionMasker } from "./masking.ts";
 import { Masks } from "./masks.ts";
@@ -34,6 +35,10 @@ import { Talk, type TalkOptions } from "./talk.ts";
 export interface ConversationOptions extends TalkOptions {
   readonly redact: Redact;
   readonly masker: SessionMasker | null;
+  /** What its upstream may wait as for another connection; null: it may not. */
+  readonly known: KnownSession | null;
+  /** The upstream is given to whoever makes it as good as new. */
+  readonly handBack: (known: KnownSession) => void;
   /** The session is over; both legs are dealt with. */
   readonly ended: () => void;
 }
@@ -103,7 +108,8 @@ export class Conversation implements Answered, Taker, MessageTaker {
 
   /** The agent has left without a Terminate; to the server it is the same. */
   agentEnded(): void {
-    if (this.#close("client-left")) this.#leave();
+    const known = this.#discardable;
+    if (this.#close("client-left")) this.#leave(known);
   }
 
   agentFailed(): void {
@@ -406,9 +412,10 @@ export class Conversation implements Answered, Taker, MessageTaker {
   }
 
   #terminate(): void {
+    const known = this.#discardable;
     if (!this.#close("terminated")) return;
-    this.#talk.upstream.write(this.#talk.ports.connect, TERMINATE);
-    this.#leave();
+    if (known === null) this.#talk.upstream.write(this.#talk.ports.connect, TERMINATE);
+    this.#leave(known);
   }
 
   #copyData(chunk: Chunk, from: number, to: number): null {
@@ -504,7 +511,10 @@ export class Conversation implements Answered, Taker, MessageTaker {
 
   parameter(name: string, value: string): string | null {
     const why = reported(name, value, this.#talk.readOnly);
-    if (why === null) return null;
+    if (why === null) {
+      this.#options.known?.statuses.set(name, message("S", `${name}\0${value}\0`));
+      return null;
+    }
     this.#talk.ports.judge.refuse("setting_pinned", fromUtf8(why) ?? name, null);
     this.#fatal("setting_pinned", "42501", `a setting on which judgements rest has changed (${fromUtf8(why) ?? name})`);
     return why;
@@ -540,11 +550,21 @@ export class Conversation implements Answered, Taker, MessageTaker {
     yield* this.#batch.suspended();
   }
 
-  /** Both sides, after what is queued. */
-  #leave(): void {
+  /** Whether its upstream may wait for another connection: nothing is under way or open in it, and it can be made as good as new. */
+  get #discardable(): KnownSession | null {
+    const { known } = this.#options;
+    const talk = this.#talk;
+    if (known === null || known.tainted || talk.lasting || this.#draining) return null;
+    if (!this.idle || this.#masks.waits || talk.status !== "I" || talk.begun) return null;
+    return this.#batch.pending || this.#batch.skipping || this.#answers.partly ? null : known;
+  }
+
+  /** Both sides, after what is queued. `known`: the upstream's session goes on. */
+  #leave(known: KnownSession | null): void {
+    this.#talk.ports.agent.end();
+    if (known !== null) return this.#options.handBack(known);
     this.#talk.upstream.end();
     this.#talk.upstream.release(false);
-    this.#talk.ports.agent.end();
   }
 
   #fatal(status: string, state: string, message: string): void {

@@ -16,6 +16,7 @@ import {
   type Authentication,
   keyDataText,
   readNotice,
+  readParameterStatus,
   readyText,
   type TransactionStatus,
 } from "./codec/backend.ts";
@@ -25,8 +26,9 @@ import { MessageReader, type MessageTaker } from "./codec/reader.ts";
 import { MAX_STARTUP_BYTES, negotiateText, readOpening, type Startup } from "./codec/startup.ts";
 import { readInt32, utf8 } from "./codec/text.ts";
 import type { Intake, Taker } from "./intake.ts";
+import { alikeText, KnownSession } from "./known-session.ts";
 import type { PostgresLimits } from "./limits.ts";
-import type { Link } from "./link.ts";
+import { Link, type LinkListener } from "./link.ts";
 import type { Redact } from "./operations.ts";
 import { errorText, refusalText } from "./refuse.ts";
 import { type Identity, identityOf, reported, upstreamParameters } from "./settings.ts";
@@ -42,6 +44,8 @@ export interface Started {
   readonly status: TransactionStatus;
   /** Of our own cancel key; null: the upstream gave none. */
   readonly cancelPid: number | null;
+  /** What it may wait as for another connection of the agent's; null: it may not. */
+  readonly known: KnownSession | null;
 }
 
 export interface OpeningOptions {
@@ -76,6 +80,9 @@ const KEY_BYTES = { old: 4, new: 32 } as const;
 const NEWEST_MINOR = 2;
 const INVALID_PASSWORD = "28P01";
 
+/** Nobody hears a session between the pool and the conversation: nothing is said in that time. */
+const NOBODY: LinkListener = { data() {}, drained() {}, ended() {}, failed() {} };
+
 export class Opening implements Taker, MessageTaker, StartOwner {
   readonly ports: Ports;
   readonly limits: PostgresLimits;
@@ -104,6 +111,8 @@ export class Opening implements Taker, MessageTaker, StartOwner {
   /** For the agent, together with ReadyForQuery. */
   #said = "";
   #cancelPid: number | null = null;
+  /** Of a session that is logged in with a credential of ours. */
+  #known: KnownSession | null = null;
   #renewed = false;
   /** What the agent is told as soon as it can read it. */
   #refusal: string | null = null;
@@ -252,6 +261,7 @@ export class Opening implements Taker, MessageTaker, StartOwner {
 
   #connect(): void {
     this.#state = "connecting";
+    if (this.#credential !== null && this.#resume()) return;
     if (this.#start !== null) return this.connected(this.#upstreamSecure);
     const { peer } = this.ports;
     this.#start = new UpstreamStart(
@@ -347,6 +357,8 @@ export class Opening implements Taker, MessageTaker, StartOwner {
     if (this.#startup === null) return;
     if (!secured && this.#mustSecure()) return this.failed("upstream_tls", "the upstream has no TLS");
     this.#state = "starting";
+    if (this.#credential !== null)
+      this.#known = new KnownSession(alikeText(this.#identity, this.#parameters, secured), secured);
     this.#start?.start({ minor: this.#minor, parameters: this.#parameters }, this.#identity.user, this.#credential);
   }
 
@@ -376,6 +388,8 @@ export class Opening implements Taker, MessageTaker, StartOwner {
 
   told(text: string): void {
     this.#said += text;
+    const status = text.startsWith("S") ? readParameterStatus(text.slice(5)) : null;
+    if (status !== null) this.#known?.statuses.set(status.name, text);
   }
 
   parameter(name: string, value: string): string | null {
@@ -384,8 +398,13 @@ export class Opening implements Taker, MessageTaker, StartOwner {
 
   keyData(pid: number, key: string): void {
     const { host, port } = this.ports.peer;
+    const known = this.#known;
+    if (known !== null) known.key = { pid, key };
+    const sent = (): void => {
+      if (known !== null) known.tainted = true;
+    };
     const made = this.#options.keys.make(
-      { host, port, secure: this.#upstreamSecure, pid, key },
+      { host, port, secure: this.#upstreamSecure, pid, key, sent },
       this.#minor >= 2 ? KEY_BYTES.new : KEY_BYTES.old,
     );
     this.#cancelPid = made.pid;
@@ -394,8 +413,36 @@ export class Opening implements Taker, MessageTaker, StartOwner {
 
   ready(status: TransactionStatus): void {
     if (this.#state !== "starting" || this.#start === null) return;
+    this.#goOn(this.#start, status);
+  }
+
+  /** Goes on with a session that waits for exactly this. False: there is none. */
+  #resume(): boolean {
+    const { ports } = this;
+    const insecure = ports.peer.target.insecureCredential === true && !this.#mustSecure();
+    for (const secure of insecure ? [true, false] : [true]) {
+      const link = new Link(NOBODY);
+      const alike = alikeText(this.#identity, this.#parameters, secure);
+      const found = ports.resume?.(ports.connect, alike, link) ?? null;
+      if (found === null) continue;
+      const { known, upstream } = found;
+      if (!(known instanceof KnownSession)) {
+        upstream.reset();
+        continue;
+      }
+      this.#start?.leave();
+      this.#known = known;
+      this.#upstreamSecure = secure;
+      this.#said += known.told;
+      if (known.key !== null) this.keyData(known.key.pid, known.key.key);
+      this.#goOn({ upstream, link }, "I");
+      return true;
+    }
+    return false;
+  }
+
+  #goOn({ upstream, link }: Pick<Started, "upstream" | "link">, status: TransactionStatus): void {
     this.#state = "over";
-    const { upstream, link } = this.#start;
     const greeting = this.#credential === null ? "" : this.#proved + AUTHENTICATION_OK;
     this.ports.agent.write(this.#negotiation() + greeting + this.#said + readyText(status));
     this.#options.started({
@@ -405,6 +452,7 @@ export class Opening implements Taker, MessageTaker, StartOwner {
       parameters: this.#parameters,
       status,
       cancelPid: this.#cancelPid,
+      known: this.#known,
     });
   }
 

@@ -11,6 +11,7 @@ import { Cancelling } from "./cancel.ts";
 import type { CancelKeys } from "./cancel-keys.ts";
 import { fromUtf8 } from "./codec/text.ts";
 import { Conversation } from "./conversation.ts";
+import { HandBack } from "./hand-back.ts";
 import { Intake, type Taker } from "./intake.ts";
 import type { PostgresLimits } from "./limits.ts";
 import type { RowMasker } from "./masking.ts";
@@ -75,6 +76,7 @@ export class PostgresSession implements Session, Taker {
           ports.agent.end();
           return;
         }
+        target.sent?.();
         this.#cancelling = new Cancelling(ports, target, () => ports.agent.end());
       },
       refused: () => this.#end(),
@@ -142,7 +144,7 @@ export class PostgresSession implements Session, Taker {
     return (this.#conversation ?? this.#opening).take(chunk, from);
   }
 
-  #started({ upstream, link, identity, parameters, status, cancelPid }: Started): void {
+  #started({ upstream, link, identity, parameters, status, cancelPid, known }: Started): void {
     const { limits, reader, redact, random, masker } = this.#options;
     const { name } = this.#ports.peer.target;
     const place = {
@@ -163,6 +165,10 @@ export class PostgresSession implements Session, Taker {
       upstream,
       identity,
       status,
+      known,
+      handBack: (session) => {
+        link.to = new HandBack(this.#ports, upstream, session);
+      },
       ended: () => this.#end(),
     });
     this.#conversation = conversation;

@@ -53,6 +53,8 @@ export class Talk implements ReadingState {
   generation = 0;
   /** One of those has run since the last ReadyForQuery: settings may have changed without a word. */
   obscured = false;
+  /** A statement has run that may have left in the session what DISCARD ALL does not undo. */
+  lasting = false;
   #upstreamPaused = false;
 
   constructor(options: TalkOptions) {
@@ -99,6 +101,7 @@ export class Talk implements ReadingState {
   }
 
   starts(act: Act): void {
+    if (!act.discardable) this.lasting = true;
     if (!act.pure) this.impure++;
     if (!act.opaque) return;
     this.obscured = true;

@@ -106,6 +106,12 @@ export class UpstreamStart implements LinkListener, MessageTaker {
     this.#upstream?.reset();
   }
 
+  /** It is not needed after all; nothing was asked of it. */
+  leave(): void {
+    this.#state = "over";
+    this.#upstream?.release(false);
+  }
+
   // --- LinkListener -------------------------------------------------------------------------------------------------------
 
   opened(): void {
