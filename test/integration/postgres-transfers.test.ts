@@ -14,7 +14,7 @@ const LIMIT_MIB = 64;
 /** Of one transfer, at full size on a busy machine. */
 const LIMIT_MS = 1_800_000;
 /** What a client that does not read may cost: what lies in buffers between the two legs. */
-const STALLED_MIB = 24;
+const STALLED_MIB = 40;
 /** Enough to fill every buffer of the kernel's on the way: rows of a kibibyte and more. */
 const STALLED_ROWS = 40_000;
 const STALLED_NOTE = 1_100;
