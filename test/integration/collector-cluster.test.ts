@@ -5,11 +5,12 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import https from "node:https";
-import { tmpdir } from "node:os";
+import { networkInterfaces, tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { connect } from "node:tls";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { parseAllDocuments } from "yaml";
 import { createActs } from "#audit/acts.ts";
 import { createHttpSink } from "#audit/http-sink.ts";
 import type { RecordSink } from "#contract/record.ts";
@@ -302,7 +303,7 @@ describe("a pod of an author's", () => {
 });
 
 describe("a reader", () => {
-  test("reads the namespaces that the API server lets it, nothing else, and that it did is on record", async (context) => {
+  test("E8: reads the namespaces that the API server lets it, nothing else, and that it did is on record", async (context) => {
     requireThat(context, BIN !== null, NEEDED);
     await start();
     const [mine, theirs] = [await recordsOf(a, 2), await recordsOf(b, 2, false)];
@@ -396,6 +397,78 @@ describe("a reader", () => {
       code: 2,
       err: expect.stringContaining("sign of life"),
     });
+  }, 60_000);
+});
+
+describe("a reader outside of the cluster", () => {
+  const address = Object.values(networkInterfaces())
+    .flat()
+    .find((one) => one !== undefined && one.family === "IPv4" && !one.internal)?.address;
+
+  test("E8: comes through the API server's proxy with a token of its own, and gets no further than with it", async (context) => {
+    requireThat(context, BIN !== null && address !== undefined, `${NEEDED}, and an address that is not loopback`);
+    await start({ SIDEGATE_LISTEN_ADDRESS: "0.0.0.0" });
+    await send(sinkOf(a), await recordsOf(a, 2));
+    const name = "sidegate-collector";
+    const base = "/api/v1/namespaces/sidegate";
+    await apply(`${base}/services`, { metadata: { name }, spec: { ports: [{ name: "https", port: 8443 }] } });
+    const ports = [{ name: "https", port, protocol: "TCP" }];
+    // It proxies to addresses of pods only.
+    const { uid } = await makePod("sidegate", name);
+    const status = { phase: "Running", podIP: address, podIPs: [{ ip: address }] };
+    expect((await plane.call("PATCH", `${base}/pods/${name}/status`, { status })).status).toBe(200);
+    const targetRef = { kind: "Pod", namespace: "sidegate", name, uid };
+    await apply(`${base}/endpoints`, {
+      metadata: { name },
+      subsets: [{ addresses: [{ ip: address, targetRef }], ports }],
+    });
+    const door = parseAllDocuments(
+      readFileSync(path.join(ROOT, "charts/gateway/templates/collector/reading.yaml"), "utf8").replaceAll(
+        /\{\{.*\}\}/g,
+        "",
+      ),
+    )
+      .map((document) => document.toJS() as { metadata: { name: string }; rules: object[] })
+      .find((object) => object.metadata.name === "sidegate-record-door");
+    const roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/sidegate";
+    await apply(`${roles}/roles`, { metadata: { name: "door" }, rules: door?.rules });
+    await apply(`${roles}/rolebindings`, {
+      metadata: { name: "door" },
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: "door" },
+      subjects: [{ kind: "ServiceAccount", name: "reader", namespace: "team" }],
+    });
+    const kubeconfig = {
+      apiVersion: "v1",
+      kind: "Config",
+      "current-context": "c",
+      contexts: [{ name: "c", context: { cluster: "c", user: "u" } }],
+      clusters: [
+        { name: "c", cluster: { server: plane.url, "certificate-authority": path.join(plane.pki, "ca.crt") } },
+      ],
+      users: [{ name: "u", user: { token: await tokenOf("team", "reader") } }],
+    };
+    writeFileSync(at("reader.conf"), JSON.stringify(kubeconfig));
+    const cli = (...args: string[]) => {
+      const run = spawnSync(path.join(ROOT, "bin/sidegate"), [...args, "--kubeconfig", at("reader.conf")], {
+        encoding: "utf8",
+      });
+      return { code: run.status, out: run.stdout, err: run.stderr };
+    };
+    const query = cli("audit", "query", "-n", "team", "--json");
+    expect([query.code, query.err, query.out.trim().split("\n").length]).toEqual([0, "", 2]);
+    expect(cli("audit", "query", "-n", "other")).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("may not get"),
+    });
+    // An administrator's certificate says who it is to the API server, not to the collector.
+    const admin = spawnSync(
+      path.join(ROOT, "bin/sidegate"),
+      ["audit", "query", "-n", "team", "--kubeconfig", plane.kubeconfig],
+      {
+        encoding: "utf8",
+      },
+    );
+    expect([admin.status, admin.stderr]).toEqual([2, expect.stringContaining("--token-file")]);
   }, 60_000);
 });
 
