@@ -148,14 +148,13 @@ export const COLLECTOR: Dashboard = {
         },
         {
           title: "Oldest record",
-          about: "How long ago it was written.",
+          about: "How long ago it was written. Looked at every 30 s.",
           kind: "lines",
           unit: "s",
           queries: [
             {
               expr: "time() - min(sidegate_collector_oldest_record_timestamp_seconds > 0)",
               legend: "age",
-              always: true,
             },
           ],
         },
