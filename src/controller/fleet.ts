@@ -7,9 +7,9 @@
 import { type Frozen, freezeOf } from "#contract/freeze.ts";
 import type { Clock } from "#core/clock.ts";
 import type { Offer } from "./bundle-server.ts";
-import type { ObservedFreeze } from "./freezes.ts";
 import { FROZEN_BUNDLE, type Issuer, type Surroundings } from "./issue.ts";
 import type { ObservedNamespace, ObservedPod, ObservedPolicy, ObservedTarget } from "./observed.ts";
+import type { ObservedFreeze } from "./observed-freeze.ts";
 import { type PolicySet, setFor, targetsFor } from "./policy-set.ts";
 import { targetAddresses } from "./services.ts";
 import type { StoredBundle } from "./stored-bundle.ts";

@@ -7,9 +7,10 @@ import { makeRunKey } from "#policy/assemble.ts";
 import { openBundle } from "#policy/bundle.ts";
 import { fakeKube } from "../../test/support/kube.ts";
 import { createFleet, createKnown } from "./fleet.ts";
-import { observeFreeze, recordGone, workOnFreezes } from "./freezes.ts";
+import { recordGone, workOnFreezes } from "./freezes.ts";
 import { createIssuer } from "./issue.ts";
 import { observePod } from "./observed.ts";
+import { observeFreeze } from "./observed-freeze.ts";
 
 const key = makeRunKey();
 const clock = { wallMs: () => 1_000, elapsedMs: () => 0 };

@@ -1,52 +1,10 @@
-/**
- * Freezes as objects of the cluster: read into what the fleet decides by, counted, put on record, and taken away when they were
- * lifted and that is on record too.
- *
- * Errs towards frozen: an object that does not fit its schema (an older or a newer one) freezes what its namespace says.
- */
-import { Compile } from "typebox/compile";
+/** The leader's work on freezes: counted, put on record, and taken away when they were lifted and that is on record too. */
 import type { Acts } from "#audit/acts.ts";
-import type { FreezeEntry, Frozen } from "#contract/freeze.ts";
-import { FreezeSpec, type FreezeStatus } from "#contract/freeze-spec.ts";
-import { hasStatus, type Kube, type KubeObject } from "#kube/port.ts";
+import type { FreezeStatus } from "#contract/freeze-spec.ts";
+import { hasStatus, type Kube } from "#kube/port.ts";
 import { RESOURCE } from "#kube/resources.ts";
 import type { Fleet, Known } from "./fleet.ts";
-
-export interface ObservedFreeze extends FreezeEntry {
-  readonly uid: string;
-  readonly status: FreezeStatus;
-}
-
-interface FreezeObject extends KubeObject {
-  readonly spec?: unknown;
-  readonly status?: FreezeStatus;
-}
-
-const spec = Compile(FreezeSpec);
-
-/** `own`: the gateway's namespace, where a freeze without a pod is everybody's. */
-export function observeFreeze(object: KubeObject, own: string): ObservedFreeze {
-  const { namespace = "", name, uid = "", creationTimestamp = "" } = object.metadata;
-  const given: unknown = (object as FreezeObject).spec;
-  const good = spec.Check(given) ? given : null;
-  const pod = good?.pod ?? null;
-  const scope: Frozen["scope"] = pod !== null ? "pod" : namespace === own ? "all" : "namespace";
-  return {
-    namespace,
-    name,
-    uid,
-    pod,
-    frozen: {
-      scope,
-      by: good?.by ?? "somebody",
-      reason: good?.reason ?? "its object cannot be read",
-      since: creationTimestamp,
-      id: uid,
-    },
-    lifted: good?.lifted === undefined ? null : { by: good.lifted.by, reason: good.lifted.reason ?? "" },
-    status: (object as FreezeObject).status ?? {},
-  };
-}
+import type { ObservedFreeze } from "./observed-freeze.ts";
 
 export interface FreezeWork {
   readonly kube: Kube;

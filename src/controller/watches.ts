@@ -6,8 +6,8 @@ import type { SecretObject } from "#kube/certificate-keeper.ts";
 import { hasStatus, type Kube, type KubeObject, type Resource, type Scope } from "#kube/port.ts";
 import { RESOURCE } from "#kube/resources.ts";
 import type { Known } from "./fleet.ts";
-import { type ObservedFreeze, observeFreeze } from "./freezes.ts";
 import { observeNamespace, observePod, observePolicy, observeTarget } from "./observed.ts";
+import { type ObservedFreeze, observeFreeze } from "./observed-freeze.ts";
 import { clusterAddresses } from "./services.ts";
 import { readStored, type StoredBundle } from "./stored-bundle.ts";
 
