@@ -18,6 +18,7 @@ import { isFault, type WireFault } from "./codec/fault.ts";
 import { executeText, FRONTEND, queryText, readQuery, SYNC, TERMINATE } from "./codec/frontend.ts";
 import { MessageReader, type MessageTaker } from "./codec/reader.ts";
 import { fromUtf8, message } from "./codec/text.ts";
+import { copyRunEnd } from "./copy-run.ts";
 import type { Taker } from "./intake.ts";
 import type { KnownSession } from "./known-session.ts";
 import { LongBind } from "./long-bind.ts";
@@ -157,6 +158,13 @@ export class Conversation implements Answered, Taker, MessageTaker {
   take(chunk: Chunk, from: number): number {
     if (this.#talk.over) return chunk.length;
     if (!this.#messages.midway && !this.#mayTake(chunk.at(from))) return from;
+    if (this.#copying !== null && !this.#messages.midway) {
+      const end = copyRunEnd(chunk, from);
+      if (end > from) {
+        this.#copyData(chunk, from, end);
+        return end;
+      }
+    }
     const next = this.#messages.read(chunk, from);
     if (typeof next !== "string") return next;
     this.#talk.ports.judge.refuse("protocol_violation", next, null);
