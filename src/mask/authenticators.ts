@@ -7,7 +7,7 @@
 
 /** The last word of a name. */
 const LAST = new Set(
-  "token secret signature password passwd passphrase credential credentials authorization authentication cookie cookie2 jwt assertion apikey accesskey authtoken apitoken accesstoken bearertoken privatetoken securitytoken sessiontoken refreshtoken idtoken accesskeyid awsaccesskeyid ossaccesskeyid googleaccessid hmac otp".split(
+  "token secret signature password passwd passphrase credential credentials authorization authentication cookie cookie2 jwt assertion apikey accesskey authtoken apitoken accesstoken bearertoken privatetoken securitytoken sessiontoken refreshtoken idtoken accesskeyid awsaccesskeyid ossaccesskeyid googleaccessid hmac otp authkey secretkey hapikey skey dpop samlresponse samlart auth oauth".split(
     " ",
   ),
 );
@@ -15,14 +15,14 @@ const LAST = new Set(
 const PAGING = new Set("page next previous prev continuation continue sync delta cancel cursor idempotency".split(" "));
 /** What goes before `key`. */
 const KEYS = new Set(
-  "api access auth private subscription functions account license app application consumer client service master".split(
+  "api access auth private secret subscription functions account license app application consumer client service master sas signing sharing session".split(
     " ",
   ),
 );
 /** Whole names. */
-const WHOLE = new Set("pwd pass auth bearer sig x-auth x-authorization key-pair-id".split(" "));
+const WHOLE = new Set("pwd pass bearer sig sas x-auth x-authorization x-clickhouse-key key-pair-id".split(" "));
 /** Whole names of parameters, where the value looks like a key: servers use them for other things, too. */
-const MAYBE = new Set(["key", "sid", "k", "code"]);
+const MAYBE = new Set(["key", "sid", "k", "code", "ticket", "session", "sessionid", "resourcekey", "pat"]);
 
 function words(name: string): string[] {
   return name
@@ -37,6 +37,13 @@ export function isAuthenticatorName(name: string): boolean {
   const lower = name.toLowerCase();
   if (WHOLE.has(lower)) return true;
   const parts = words(name);
+  // `api-key-v2`, `X-API-KEY2`: which edition of it is no matter.
+  if (parts.length > 1 && /^v?\d+$/.test(parts.at(-1) ?? "")) parts.pop();
+  const edition = /^(.*[a-z])\d$/.exec(parts.at(-1) ?? "")?.[1];
+  if (edition !== undefined) parts[parts.length - 1] = edition;
+  if (parts.includes("authorization")) return true;
+  // RFC 9440, and what proxies tell their upstream of a client's certificate: an upstream that believes it takes it for a proof.
+  if (parts.includes("client") && parts.some((word) => word === "cert" || word === "certificate")) return true;
   if (LAST.has(parts.join(""))) return true;
   const last = parts.at(-1) ?? "";
   const before = parts.at(-2) ?? "";
