@@ -33,7 +33,7 @@ bench: build ## compare with HAProxy and OPA: make bench PART=http|bulk|policy|f
 smoke-node: build ## a patched pod on a real one-node cluster built from Go modules (root)
 	@test/e2e/smoke-node.sh
 
-e2e: build ## helm install on a real one-node cluster, agents injected and judged (root)
+e2e: build ## helm install on a real cluster: its own node (root), kind, or SIDEGATE_E2E_KUBECONFIG=FILE
 	@test/e2e/e2e.sh
 
 clean: ## remove what was built here

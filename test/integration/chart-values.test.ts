@@ -59,6 +59,7 @@ const SETS: Readonly<Record<string, Values>> = {
     "library.enabled": false,
     "networkPolicies.enabled": false,
   },
+  "deploy/kind/values.yaml": parse(readFileSync("deploy/kind/values.yaml", "utf8")) as Values,
   "nodes, tolerations, priority, exemptions, guards, resolvers": {
     ...DIGESTS,
     nodeSelector: { "node-role.kubernetes.io/infra": "" },
@@ -146,6 +147,25 @@ describe("an API server takes every manifest, the same bytes twice,", () => {
       expect(chart.length).toBeGreaterThan(20);
       expect(await refusals(chart)).toEqual([]);
     });
+
+  test("and the samples of deploy/kind, with a policy that means what it says", async (context) => {
+    requireThat(context, plane !== null, "needs a control plane: test/e2e/cluster/build.sh");
+    const samples = globSync("deploy/kind/samples/*.yaml")
+      .toSorted()
+      .flatMap((file) => parseAllDocuments(readFileSync(file, "utf8")).map((document) => document.toJS() as Manifest));
+    const [namespace, ...rest] = samples;
+    expect([namespace?.kind, await refusal(namespace as Manifest, false)]).toEqual(["Namespace", ""]);
+    expect(rest.map(({ kind }) => kind)).toEqual([
+      "EgressTarget",
+      "AgentPolicy",
+      "Deployment",
+      "Service",
+      "Deployment",
+    ]);
+    expect(await refusals(rest)).toEqual([]);
+    for (const script of [...globSync("deploy/kind/*.sh"), "test/e2e/elsewhere.sh", "test/e2e/cluster/choose.sh"])
+      expect(execFileSync("bash", ["-n", script], { encoding: "utf8" }), script).toBe("");
+  });
 
   test("and it does refuse a field that does not exist", async (context) => {
     requireThat(context, plane !== null, "needs a control plane: test/e2e/cluster/build.sh");
