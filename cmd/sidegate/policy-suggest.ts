@@ -6,6 +6,7 @@ import { writeNewFiles } from "#policy/author/init.ts";
 import { type Observed, readObserved, readObservedLines } from "#policy/author/observed.ts";
 import { replay } from "#policy/author/replay.ts";
 import { suggest } from "#policy/author/suggest.ts";
+import { suggestionManifests } from "#policy/author/suggest-manifests.ts";
 import { readSources } from "#policy/compile/build.ts";
 import { POLICY_NAME } from "#policy/compile/sources.ts";
 import { toEvent } from "../../src/collector/event.ts";
@@ -64,7 +65,12 @@ async function suggestFrom(options: SuggestOptions): Promise<number> {
       ? await withRecords(options, (records) => readAll(records, options))
       : fromLines(options.records);
   const made = suggest(observed, { name: options.name, known: known?.sources.targets ?? [], extend: known !== null });
-  const there = await writeNewFiles(options.output, made.files);
+  const manifests =
+    options.namespace === undefined
+      ? null
+      : suggestionManifests(made.files, observed, { name: options.name, namespace: options.namespace });
+  const files = manifests === null ? made.files : [...made.files, manifests];
+  const there = await writeNewFiles(options.output, files);
   if (there !== null) throw new UsageError(`${there} is there already; nothing was overwritten`);
   const replayed =
     !options.check || made.files.length === 0
@@ -81,10 +87,10 @@ async function suggestFrom(options: SuggestOptions): Promise<number> {
   const denied = replayed?.denied ?? [];
   if (options.json === true)
     process.stdout.write(
-      `${JSON.stringify({ ok: denied.length === 0, files: made.files.map((file) => file.name), operations: made.operations, notes: made.notes, replayed: replayed?.replayed ?? null, denied })}\n`,
+      `${JSON.stringify({ ok: denied.length === 0, files: files.map((file) => file.name), operations: made.operations, notes: made.notes, replayed: replayed?.replayed ?? null, denied })}\n`,
     );
   else {
-    for (const { name } of made.files) process.stdout.write(`${options.output}/${name}\n`);
+    for (const { name } of files) process.stdout.write(`${options.output}/${name}\n`);
     for (const note of made.notes) process.stderr.write(`note: ${escapeForTerminal(note)}\n`);
     for (const one of denied) process.stderr.write(`still denied: ${escapeForTerminal(one)}\n`);
     process.stdout.write(
@@ -92,6 +98,8 @@ async function suggestFrom(options: SuggestOptions): Promise<number> {
         ? "Nothing to suggest.\n"
         : `${made.operations} operations covered${replayed === null ? "" : `; replayed ${replayed.replayed}, ${denied.length} denied`}\n`,
     );
+    if (manifests !== null && denied.length === 0)
+      process.stdout.write(`Read it; then: kubectl apply -f ${options.output}/${manifests.name}\n`);
   }
   return denied.length === 0 ? 0 : 1;
 }

@@ -8,6 +8,8 @@ export interface Observed {
   readonly code: string;
   /** It went on under observation and would have been denied. */
   readonly wouldDeny: boolean;
+  /** The rule of a policy that would have denied it, `policy/code`; "": none did, it was just not allowed. */
+  readonly deniedBy: string;
 }
 
 /** Null: another kind of record, or an operation whose detail was erased. */
@@ -21,7 +23,15 @@ export function readObserved(event: unknown): Observed | null {
     verdict,
     code: typeof code === "string" ? code : "",
     wouldDeny: would !== undefined && would !== null,
+    deniedBy: ruleOf(record(would)["reasons"]),
   };
+}
+
+/** Reasons of our own (`sidegate`) say that nobody allowed it. */
+function ruleOf(reasons: unknown): string {
+  if (!Array.isArray(reasons)) return "";
+  const by = reasons.map(record).find(({ policy }) => typeof policy === "string" && policy !== "sidegate");
+  return by === undefined ? "" : `${String(by["policy"])}/${String(by["code"])}`;
 }
 
 /**

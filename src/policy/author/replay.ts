@@ -50,8 +50,14 @@ export async function replay(observed: Iterable<Observed>, options: ReplayOption
 
   const asked = new Set<string>();
   const denied = new Set<string>();
-  for (const { op, verdict } of observed) {
-    if (verdict !== "allow" || op["complete"] !== true || op["action"] === "credential" || asked.size >= options.most)
+  for (const { op, verdict, deniedBy } of observed) {
+    if (
+      verdict !== "allow" ||
+      deniedBy !== "" ||
+      op["complete"] !== true ||
+      op["action"] === "credential" ||
+      asked.size >= options.most
+    )
       continue;
     const target = record(op["target"]);
     const named = {

@@ -7,6 +7,7 @@ import { writeNewFiles } from "./init.ts";
 import { type Observed, readObserved, readObservedLines } from "./observed.ts";
 import { replay } from "./replay.ts";
 import { suggest } from "./suggest.ts";
+import { suggestionManifests } from "./suggest-manifests.ts";
 
 const OPTIONS = { name: "suggested", known: [], extend: false };
 let opa: string;
@@ -46,6 +47,7 @@ function request(host: string, method: string, path: string, change: object = {}
     verdict: "allow",
     code: "",
     wouldDeny: true,
+    deniedBy: "",
   };
 }
 
@@ -63,6 +65,7 @@ function connect(host: string, port = 443): Observed {
     verdict: "allow",
     code: "",
     wouldDeny: true,
+    deniedBy: "",
   };
 }
 
@@ -171,6 +174,7 @@ test("a target that is there keeps its name and gets rules only", () => {
     verdict: "allow",
     code: "",
     wouldDeny: true,
+    deniedBy: "",
   };
   const known = [{ name: "billing", hosts: ["billing.test"], ports: [443] }];
   const { files } = suggest([seen], { name: "suggested", known, extend: true });
@@ -202,10 +206,39 @@ test("a record's facts and the rest of it are one operation; other records and e
     verdict: "allow",
     code: "",
     wouldDeny: true,
+    deniedBy: "",
   });
   expect(readObserved({ ...event, kind: "session" })).toBeNull();
   expect(readObserved({ ...event, erased: true })).toBeNull();
   for (const other of [null, 7, "x", [], {}]) expect(readObserved(other)).toBeNull();
   expect([...readObservedLines(`${JSON.stringify(event)}\n\n${JSON.stringify({ kind: "note" })}\n`)]).toHaveLength(1);
   expect(() => [...readObservedLines("{}\n{")]).toThrow("line 2");
+});
+
+test("what a policy's rule would have denied stays denied, and is said", async () => {
+  const telemetry = {
+    ...request("telemetry.example.com", "POST", "/v1/traces"),
+    deniedBy: "telemetry/telemetry",
+  };
+  const { files, notes } = suggest([telemetry, request("api.example.com", "GET", "/v1/items")], OPTIONS);
+  expect(files.some(({ text }) => text.includes("telemetry"))).toBe(false);
+  expect(notes).toEqual(["telemetry.example.com:443 is denied by telemetry/telemetry, and stays so"]);
+  expect(await enforced([telemetry, request("api.example.com", "GET", "/v1/items")])).toMatchObject({ denied: [] });
+});
+
+test("for a cluster it is one list to apply: the policy, and the targets that are not there yet", () => {
+  const there = request("api.example.com", "GET", "/v1/items", {
+    target: { name: "api", host: "api.example.com", port: 443 },
+  });
+  const seen = [there, request("new.example.com", "GET", "/v1/items")];
+  const { files } = suggest(seen, OPTIONS);
+  const manifests = suggestionManifests(files, seen, { name: OPTIONS.name, namespace: "shop" });
+  const { items } = JSON.parse(manifests?.text ?? "") as {
+    items: { kind: string; metadata: object; spec: { module?: string } }[];
+  };
+  expect(items.map(({ kind, metadata }) => [kind, metadata])).toEqual([
+    ["EgressTarget", { name: "new-example-com", namespace: "shop" }],
+    ["AgentPolicy", { name: "suggested", namespace: "shop" }],
+  ]);
+  expect(items[1]?.spec.module).toBe(files.find(({ name }) => name === "suggested.rego")?.text);
 });

@@ -34,7 +34,7 @@ export function suggest(observed: Iterable<Observed>, options: SuggestOptions): 
   const note = (text: string): void => void notes.set(text, (notes.get(text) ?? 0) + 1);
   const names = new Set(options.known.map((target) => target.name));
   let operations = 0;
-  for (const { op, verdict, code, wouldDeny } of observed) {
+  for (const { op, verdict, code, wouldDeny, deniedBy } of observed) {
     const target = record(op["target"]);
     const host = text(target["host"]);
     const port = typeof target["port"] === "number" ? target["port"] : 0;
@@ -42,6 +42,8 @@ export function suggest(observed: Iterable<Observed>, options: SuggestOptions): 
     // What failed on the way is not policy's affair.
     if (verdict !== "allow" && Object.hasOwn(DENIALS, code) && DENIALS[code as DenialCode].class !== "policy") continue;
     if (verdict !== "allow") note(`${what} was refused also under observation (${code || "no code"})`);
+    // An allow rule does not outweigh a deny rule.
+    else if (deniedBy !== "") note(`${what} is denied by ${deniedBy}, and stays so`);
     else if (op["action"] === "credential")
       note(`${what}: an operation on authenticators; only a cluster policy may allow it, by name`);
     else if (op["complete"] !== true)
