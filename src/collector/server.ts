@@ -257,30 +257,48 @@ async function takeBody(
   request: IncomingMessage,
   admitted: Admitted & { readonly kind: "body" },
 ): Promise<HttpResponse> {
-  const announced = Number(request.headers["content-length"] ?? admitted.maxBytes);
-  const held = Math.min(Number.isFinite(announced) ? announced : admitted.maxBytes, admitted.maxBytes);
   try {
-    if (limiter?.hold(held) === false) return LATER;
-    try {
-      const body = await readBody(request, admitted.maxBytes);
-      return body === null ? { status: 413, body: '{"error":"too large"}' } : await admitted.take(body);
-    } finally {
-      limiter?.release(held);
+    const body = await readBody(request, admitted.maxBytes, limiter);
+    switch (body.kind) {
+      case "large":
+        return { status: 413, body: '{"error":"too large"}' };
+      case "crowded":
+        return LATER;
+      default:
+        try {
+          return await admitted.take(body.bytes);
+        } finally {
+          limiter?.release(body.bytes.length);
+        }
     }
   } finally {
     admitted.done();
   }
 }
 
-async function readBody(request: IncomingMessage, maxBytes: number): Promise<Uint8Array | null> {
+type Body =
+  | { readonly kind: "whole"; readonly bytes: Uint8Array }
+  | { readonly kind: "large" }
+  /** All bodies together are too many bytes just now. */
+  | { readonly kind: "crowded" };
+
+/** What has come is counted, not what was announced: who says much and sends little keeps nobody out. A whole body is released by the caller. */
+async function readBody(request: IncomingMessage, maxBytes: number, limiter: Limiter | undefined): Promise<Body> {
   const parts: Buffer[] = [];
   let length = 0;
-  for await (const part of request as AsyncIterable<Buffer>) {
-    length += part.length;
-    if (length > maxBytes) return null;
-    parts.push(part);
+  let whole = false;
+  try {
+    for await (const part of request as AsyncIterable<Buffer>) {
+      if (length + part.length > maxBytes) return { kind: "large" };
+      if (limiter?.hold(part.length) === false) return { kind: "crowded" };
+      length += part.length;
+      parts.push(part);
+    }
+    whole = true;
+    return { kind: "whole", bytes: Buffer.concat(parts, length) };
+  } finally {
+    if (!whole) limiter?.release(length);
   }
-  return Buffer.concat(parts, length);
 }
 
 function listening(server: Server, listen: Listen): Promise<void> {
