@@ -22,7 +22,7 @@ import { createTell } from "#kube/events.ts";
 import type { KubeObject } from "#kube/port.ts";
 import { RESOURCE } from "#kube/resources.ts";
 import { servingNames } from "#kube/serving-names.ts";
-import { absolutePath, type Config, list, setting, text } from "#process/config.ts";
+import { absolutePath, type Config, list, oneOf, setting, text } from "#process/config.ts";
 import { pollFiles } from "#process/polled-files.ts";
 import { type Behind, createBehind } from "./behind.ts";
 import { readCertificate, type ServingCertificate } from "./certificate.ts";
@@ -52,6 +52,7 @@ export const CLUSTER_SHAPE = {
   apiHost: setting("KUBERNETES_SERVICE_HOST", text(), { fallback: "" }),
   apiPort: setting("KUBERNETES_SERVICE_PORT", text(), { fallback: "443" }),
   names: setting(CONTROL_ENV.names, list(text(), 16), { fallback: [] }),
+  certificatesBy: setting<"self" | "secret">(CONTROL_ENV.certificatesBy, oneOf("self", "secret"), { fallback: "self" }),
   credentialNamespaces: setting(CONTROL_ENV.credentialNamespaces, list(text(), 1_000), { fallback: [] }),
   opa: setting(CONTROL_ENV.opa, absolutePath(), { fallback: "/usr/local/bin/opa" }),
 } as const;
@@ -97,7 +98,13 @@ export async function joinCluster(config: Config<typeof CLUSTER_SHAPE>, options:
   const { namespace, kubeconfig, apiHost, apiPort } = config;
   const kube = createKube(kubeconfig === "" ? await podAccess(apiHost, apiPort) : await fileAccess(kubeconfig));
   const names = [...servingNames(Object.values(CONTROL_SERVICE), namespace), ...config.names];
-  const keep = { kube, secret: { namespace, name: CONTROL_OBJECT.certificates }, names, clock };
+  const keep = {
+    kube,
+    secret: { namespace, name: CONTROL_OBJECT.certificates },
+    names,
+    clock,
+    by: config.certificatesBy,
+  };
   const read = async (): Promise<ServingCertificate> => {
     const data = await keepCertificates(keep);
     return readCertificate([data["tls.crt"], data["tls.key"]]);
