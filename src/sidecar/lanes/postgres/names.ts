@@ -50,10 +50,11 @@ export interface NamesLimits<V> {
   readonly bytes?: number;
 }
 
-/** A map whose changes can be taken back, latest first. */
+/** A map whose changes can be taken back, latest first. The unnamed one, which most drivers use for everything, is kept apart. */
 export class Names<V> {
   readonly #entries = new Map<string, V>();
   readonly #limits: NamesLimits<V>;
+  #unnamed: V | undefined = undefined;
   #bytes = 0;
 
   constructor(limits: NamesLimits<V>) {
@@ -61,17 +62,18 @@ export class Names<V> {
   }
 
   get(name: string): V | undefined {
-    return this.#entries.get(name);
+    return name === "" ? this.#unnamed : this.#entries.get(name);
   }
 
-  values(): Iterable<V> {
-    return this.#entries.values();
+  *values(): Iterable<V> {
+    if (this.#unnamed !== undefined) yield this.#unnamed;
+    yield* this.#entries.values();
   }
 
   /** Null: there are too many, or too large ones. */
   set(name: string, value: V): Undo | null {
     const { count, bytes = Infinity } = this.#limits;
-    const before = this.#entries.get(name);
+    const before = this.get(name);
     const weight = this.#bytes + this.#weight(value) - this.#weight(before);
     if (weight > bytes || (before === undefined && this.#entries.size >= count)) return null;
     this.#put(name, value);
@@ -79,19 +81,22 @@ export class Names<V> {
   }
 
   delete(name: string): Undo {
-    const before = this.#entries.get(name);
+    const before = this.get(name);
     this.#put(name, undefined);
     return { back: () => this.#put(name, before) };
   }
 
   /** Those that `which` picks, for good. */
   drop(which: (name: string, value: V) => boolean): void {
+    if (this.#unnamed !== undefined && which("", this.#unnamed)) this.#put("", undefined);
+    if (this.#entries.size === 0) return;
     for (const [name, value] of this.#entries) if (which(name, value)) this.#put(name, undefined);
   }
 
   #put(name: string, value: V | undefined): void {
-    this.#bytes += this.#weight(value) - this.#weight(this.#entries.get(name));
-    if (value === undefined) this.#entries.delete(name);
+    this.#bytes += this.#weight(value) - this.#weight(this.get(name));
+    if (name === "") this.#unnamed = value;
+    else if (value === undefined) this.#entries.delete(name);
     else this.#entries.set(name, value);
   }
 
