@@ -29,6 +29,8 @@ interface SuggestOptions extends SourceOptions {
 
 /** Of one suggestion: more operations than this are read, not kept. */
 const MAX_REPLAYED = 5_000;
+/** Of the library, what the chart installs. */
+const IN_A_CLUSTER = ["targets"] as const;
 
 export function registerPolicySuggest(policy: Command): void {
   addSourceOptions(
@@ -79,6 +81,7 @@ async function suggestFrom(options: SuggestOptions): Promise<number> {
           folder: options.output,
           base: known?.sources ?? null,
           library: libraryFolder(),
+          inForce: isRemote(options) ? IN_A_CLUSTER : null,
           opa: await opaProgram(),
           tmp: os.tmpdir(),
           most: MAX_REPLAYED,

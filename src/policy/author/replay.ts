@@ -17,6 +17,8 @@ export interface ReplayOptions {
   /** What was in force; the suggestion is laid over it. */
   readonly base: PolicySources | null;
   readonly library: string | null;
+  /** Policies of the library that are in force where the record is from; null: what the folder says, or all. */
+  readonly inForce: readonly string[] | null;
   readonly opa: string;
   readonly tmp: string;
   /** So many different operations are asked at most. */
@@ -39,7 +41,7 @@ export async function replay(observed: Iterable<Observed>, options: ReplayOption
   const all =
     options.library === null
       ? { kind: "sources" as const, sources }
-      : await addLibrary({ ...own, sources }, options.library);
+      : await addLibrary({ ...own, sources, library: options.inForce ?? own.library }, options.library);
   if (all.kind === "problems") return all;
   const compiled = await compilePolicies({ ...all.sources, settings: ENFORCE }, { opa: options.opa, tmp: options.tmp });
   if (compiled.kind === "problems") return compiled;

@@ -77,6 +77,7 @@ async function enforced(observed: readonly Observed[]): Promise<Awaited<ReturnTy
     folder,
     base: null,
     library: path.resolve("policies"),
+    inForce: null,
     opa,
     tmp: os.tmpdir(),
     most: 1_000,
