@@ -22,6 +22,8 @@ export const CONTROL_ENV = {
   opa: "SIDEGATE_OPA",
   /** Comma-separated DNS names that the serving certificate bears besides those of our Services. */
   names: "SIDEGATE_CERTIFICATE_NAMES",
+  /** `self`: the processes make and renew what is in the Secret; `secret`: somebody else does (cert-manager), they only read it. */
+  certificatesBy: "SIDEGATE_CERTIFICATES_BY",
   /** `pod`: who asks for a bundle must have the pod's address; `any` where something between rewrites addresses. */
   caller: "SIDEGATE_CALLER_ADDRESS",
   /** Service of the cluster's DNS, `namespace/name`. */

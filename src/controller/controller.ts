@@ -41,6 +41,8 @@ export interface ControllerOptions {
   /** DNS names of the serving certificate beside our Services'. */
   readonly names: readonly string[];
   readonly checkCaller: boolean;
+  /** Who makes and renews the serving certificate; this process, where not given. */
+  readonly certificatesBy?: "self" | "secret";
   readonly dns: string;
   readonly guarded: string;
   readonly injection: () => InjectionOptions | null;
@@ -85,7 +87,8 @@ export async function startController(options: ControllerOptions): Promise<Contr
       onFault(where, what);
     };
   const known = createKnown();
-  const keep = { kube, secret: { namespace, name: CONTROL_OBJECT.certificates }, clock };
+  const by = options.certificatesBy ?? "self";
+  const keep = { kube, secret: { namespace, name: CONTROL_OBJECT.certificates }, clock, by };
   const names = [...servingNames(Object.values(CONTROL_SERVICE), namespace), ...options.names];
   let certificates = await keepCertificates({ ...keep, names });
   const [key, tokens] = await Promise.all([keepBundleKey(kube, namespace), fetchTokenKeys(kube, () => clock.wallMs())]);

@@ -22,6 +22,8 @@ export interface KeeperOptions {
   readonly names: readonly string[];
   readonly clock: Clock;
   readonly settleMs?: number;
+  /** `secret`: somebody else makes and renews it (cert-manager); it is read, never written. */
+  readonly by?: "self" | "secret";
 }
 
 const SETTLE_MS = 600_000;
@@ -29,12 +31,18 @@ const SETTLE_MS = 600_000;
 const ATTEMPTS = 8;
 const MEMBERS = ["ca.crt", "ca.key", "tls.crt", "tls.key", "next.crt", "next.key"] as const;
 
-/** What is in the Secret now, after doing what is due. Rejects where the API server cannot be reached. */
+/** What is in the Secret now, after doing what is due. Rejects where the API server cannot be reached; `secret`: while nothing is there. */
 export async function keepCertificates(options: KeeperOptions): Promise<CertificateData> {
   const { kube, secret: at, names, clock, settleMs = SETTLE_MS } = options;
   for (let attempt = 1; ; attempt++) {
     const found = await kube.get<SecretObject>(RESOURCE.secret, at);
     const data = found === null ? null : readCertificates(found);
+    if (options.by === "secret") {
+      if (data !== null && data["ca.crt"] !== "") return data;
+      throw new Error(
+        `the Secret ${at.name} has no tls.crt and ca.crt yet: whoever issues certificates here has to write them`,
+      );
+    }
     const asked = found?.metadata.annotations?.[ROTATE];
     const rotate = asked === "leaf" || asked === "ca" ? asked : "";
     const due = certificatesDue(data, { names, nowMs: clock.wallMs(), rotate, settleMs });

@@ -93,3 +93,26 @@ test("five replicas that start together make one Secret", async () => {
   const secret = await kube.get<SecretObject>(RESOURCE.secret, options.secret);
   expect(secret?.metadata.annotations?.[ROTATE]).toBeUndefined();
 });
+
+test("where somebody else issues, it is read and never written, also when it is about to end; without it nobody starts", async () => {
+  const kube = fakeKube();
+  const secret = { namespace: "sidegate", name: "certificates" };
+  const options = {
+    kube,
+    secret,
+    names: NAMES,
+    by: "secret",
+    clock: { wallMs: () => NOW, elapsedMs: () => 0 },
+  } as const;
+  await expect(keepCertificates(options)).rejects.toThrow("has no tls.crt and ca.crt yet");
+  expect(await kube.get(RESOURCE.secret, secret)).toBeNull();
+  const members = ["ca.crt", "tls.crt", "tls.key"] as const;
+  const data = Object.fromEntries(members.map((name) => [name, Buffer.from(first[name]).toString("base64")]));
+  await kube.create<SecretObject>(RESOURCE.secret, { metadata: secret, data });
+  const late = { ...options, names: ["another.name"], clock: { wallMs: () => NOW + 89 * DAY, elapsedMs: () => 0 } };
+  expect(await keepCertificates(late)).toMatchObject({
+    "ca.crt": first["ca.crt"],
+    "tls.crt": first["tls.crt"],
+    "ca.key": "",
+  });
+});

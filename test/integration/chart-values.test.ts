@@ -6,9 +6,11 @@ import { execFileSync } from "node:child_process";
 import { globSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, type TestContext, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
+import { CONTROL_SERVICE } from "#contract/control-environment.ts";
+import { servingNames } from "#kube/serving-names.ts";
 import { findHelm, type Rendered, renderChart, renderText } from "../support/chart.ts";
 import { type ControlPlane, findControlPlane, startControlPlane, until } from "../support/control-plane.ts";
-import { monitoringCrds } from "../support/monitoring-crds.ts";
+import { foreignCrds } from "../support/foreign-crds.ts";
 import { requireThat } from "../support/require.ts";
 
 type Values = Readonly<Record<string, unknown>>;
@@ -49,6 +51,10 @@ const SETS: Readonly<Record<string, Values>> = {
   },
   OpenShift: { ...DIGESTS, "openshift.enabled": true },
   "monitoring of every kind": { ...DIGESTS, ...MONITORING },
+  "certificates by cert-manager": {
+    ...DIGESTS,
+    "certificates.certManager": { enabled: true, issuer: { name: "company", kind: "ClusterIssuer" } },
+  },
   "its own certificates, without a controller": { ...OWN, ...MONITORING },
   "one replica of each, an ephemeral record, no second lock, no NetworkPolicies": {
     ...DIGESTS,
@@ -116,8 +122,8 @@ beforeAll(async () => {
   plane = await startControlPlane(bin);
   const crds = globSync("charts/gateway/crds/*.yaml").map((file) => parse(readFileSync(file, "utf8")) as Manifest);
   const made = await Promise.all(
-    [...crds, ...monitoringCrds(), { apiVersion: "v1", kind: "Namespace", metadata: { name: "sidegate" } }].map(
-      (object) => refusal(object, false),
+    [...crds, ...foreignCrds(), { apiVersion: "v1", kind: "Namespace", metadata: { name: "sidegate" } }].map((object) =>
+      refusal(object, false),
     ),
   );
   // For the pod of `helm test`.
@@ -130,7 +136,11 @@ beforeAll(async () => {
   const refused = made.filter((said) => said !== "");
   if (refused.length > 0) throw new Error(refused.join("\n"));
   await until(20_000, "the custom resources", async () => {
-    for (const path of ["sidegate.dev/v1alpha1/clusteragentpolicies", "monitoring.coreos.com/v1/prometheusrules"])
+    for (const path of [
+      "sidegate.dev/v1alpha1/clusteragentpolicies",
+      "cert-manager.io/v1/certificates",
+      "monitoring.coreos.com/v1/prometheusrules",
+    ])
       if ((await plane?.call("GET", `/apis/${path}`))?.status !== 200) return false;
     return true;
   });
@@ -237,6 +247,23 @@ describe("each value does what its description says:", () => {
     expect(budgets("one replica of each, an ephemeral record, no second lock, no NetworkPolicies")).toEqual([]);
   });
 
+  test("cert-manager issues one certificate for the names that the processes serve, and they only read it", (context) => {
+    const chart = chartOf(context, "certificates by cert-manager") as Tree[];
+    const certificate = chart.find(({ kind }) => kind === "Certificate");
+    expect(certificate.spec).toMatchObject({
+      secretName: "sidegate-certificates",
+      issuerRef: { name: "company", kind: "ClusterIssuer", group: "cert-manager.io" },
+    });
+    expect(certificate.spec.dnsNames.toSorted()).toEqual(
+      servingNames(Object.values(CONTROL_SERVICE), "sidegate").toSorted(),
+    );
+    for (const { spec, metadata } of podsOf(chart).filter(({ spec }) => spec.containers[0].name !== "collector"))
+      expect(spec.containers[0].env, metadata.name).toContainEqual({
+        name: "SIDEGATE_CERTIFICATES_BY",
+        value: "secret",
+      });
+  });
+
   test("monitoring is off by default, and its links lead to where the runbooks are", (context) => {
     const kinds = (name: string): string[] => chartOf(context, name).map(({ kind }) => kind);
     for (const kind of ["ServiceMonitor", "PodMonitor", "PrometheusRule"]) {
@@ -288,6 +315,11 @@ describe("a wrong value is refused in words that name it: the chart", () => {
       "an authority that is no PEM",
       { "certificates.authority": "ca.crt" },
       /--set-file certificates\.authority=ca\.crt/,
+    ],
+    [
+      "cert-manager without an issuer",
+      { "certificates.certManager.enabled": true },
+      /certificates\.certManager\.issuer\.name: name the Issuer/,
     ],
     [
       "no source of policies",

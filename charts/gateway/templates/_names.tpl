@@ -107,6 +107,9 @@ affinity:
 {{- end }}
 
 {{- define "sidegate.controlEnvironment" -}}
+{{- if .Values.certificates.certManager.enabled }}
+- { name: SIDEGATE_CERTIFICATES_BY, value: secret }
+{{- end }}
 - { name: SIDEGATE_CONTROL_NAMESPACE, valueFrom: { fieldRef: { fieldPath: metadata.namespace } } }
 - { name: SIDEGATE_IDENTITY, valueFrom: { fieldRef: { fieldPath: metadata.name } } }
 {{- $namespaces := list -}}

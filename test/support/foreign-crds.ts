@@ -1,6 +1,6 @@
 /**
- * Of Prometheus Operator's three kinds, the fields that the chart uses, strictly: enough for an API server to refuse a misspelt one. From
- * the operator's API reference (monitoring.coreos.com/v1).
+ * Of other software's kinds, the fields that the chart uses, strictly: enough for an API server to refuse a misspelt one. From the API
+ * references of Prometheus Operator (monitoring.coreos.com/v1) and cert-manager (cert-manager.io/v1).
  */
 const text = { type: "string" } as const;
 const texts = { type: "object", additionalProperties: text } as const;
@@ -65,6 +65,23 @@ const KINDS = {
   }),
 } as const;
 
+const CERTIFICATE = object(
+  {
+    secretName: text,
+    issuerRef: object({ name: text, kind: text, group: text }, ["name"]),
+    duration: text,
+    renewBefore: text,
+    usages: list(text),
+    dnsNames: list(text),
+    privateKey: object({
+      algorithm: text,
+      size: { type: "integer" },
+      rotationPolicy: { type: "string", enum: ["Never", "Always"] },
+    }),
+  },
+  ["secretName", "issuerRef"],
+);
+
 export interface Crd {
   readonly apiVersion: string;
   readonly kind: string;
@@ -72,26 +89,23 @@ export interface Crd {
   readonly spec: object;
 }
 
-export function monitoringCrds(): readonly Crd[] {
-  return Object.entries(KINDS).map(([kind, spec]) => {
-    const singular = kind.toLowerCase();
-    return {
-      apiVersion: "apiextensions.k8s.io/v1",
-      kind: "CustomResourceDefinition",
-      metadata: { name: `${singular}s.monitoring.coreos.com` },
-      spec: {
-        group: "monitoring.coreos.com",
-        scope: "Namespaced",
-        names: { kind, listKind: `${kind}List`, plural: `${singular}s`, singular },
-        versions: [
-          {
-            name: "v1",
-            served: true,
-            storage: true,
-            schema: { openAPIV3Schema: { type: "object", required: ["spec"], properties: { spec } } },
-          },
-        ],
-      },
-    };
-  });
+export function foreignCrds(): readonly Crd[] {
+  const monitoring = Object.entries(KINDS).map(([kind, spec]) => crd("monitoring.coreos.com", kind, spec));
+  return [...monitoring, crd("cert-manager.io", "Certificate", CERTIFICATE)];
+}
+
+function crd(group: string, kind: string, spec: object): Crd {
+  const singular = kind.toLowerCase();
+  const schema = { openAPIV3Schema: { type: "object", required: ["spec"], properties: { spec } } };
+  return {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: `${singular}s.${group}` },
+    spec: {
+      group,
+      scope: "Namespaced",
+      names: { kind, listKind: `${kind}List`, plural: `${singular}s`, singular },
+      versions: [{ name: "v1", served: true, storage: true, schema }],
+    },
+  };
 }
