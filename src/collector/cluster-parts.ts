@@ -8,9 +8,10 @@ import type { Worker } from "node:worker_threads";
 import { Type } from "typebox";
 import { Compile } from "typebox/compile";
 import { systemClock } from "#core/clock.ts";
-import { fileAccess, podAccess } from "#kube/access.ts";
 import { createKube } from "#kube/client.ts";
+import { podAccess } from "#kube/pod-access.ts";
 import type { Kube } from "#kube/port.ts";
+import { findAccess } from "#kube/user-access.ts";
 import { createRegistry } from "#process/metrics.ts";
 import { type PolledFiles, pollFiles } from "#process/polled-files.ts";
 import type { ClusterOptions } from "./cluster-work.ts";
@@ -149,7 +150,8 @@ function issuersOf({ cluster, tokenIssuer }: ClusterSettings, own: string, other
 }
 
 async function kubeOf({ kubeconfig, apiHost, apiPort }: ClusterSettings): Promise<Kube | null> {
-  if (kubeconfig !== "") return createKube(await fileAccess(kubeconfig));
+  const around = { env: {}, home: "", interactive: false, wallMs: () => systemClock.wallMs() };
+  if (kubeconfig !== "") return createKube(await findAccess({ kubeconfig, context: "" }, around));
   // A pod without a token (an older chart): nobody reads, everything else goes on.
   return apiHost === "" ? null : await podAccess(apiHost, apiPort).then(createKube, () => null);
 }

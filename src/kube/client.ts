@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage } from "node:http";
 import { Agent, request as requestHttps } from "node:https";
-import type { KubeAccess } from "./access.ts";
+import type { KubeAccess } from "./pod-access.ts";
 import {
   type Kube,
   KubeError,

@@ -3,7 +3,7 @@
  * Bodies and times are bounded; a status is a value.
  */
 import { type Agent, request as requestHttps } from "node:https";
-import type { KubeAccess } from "./access.ts";
+import type { KubeAccess } from "./pod-access.ts";
 
 export interface RawAnswer {
   readonly status: number;

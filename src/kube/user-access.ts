@@ -6,9 +6,9 @@ import { readFile } from "node:fs/promises";
 import type { OutgoingHttpHeaders } from "node:http";
 import type { RequestOptions } from "node:https";
 import path from "node:path";
-import { type KubeAccess, podAccess } from "./access.ts";
 import { type ExecCredential, runExecPlugin } from "./exec-credential.ts";
 import { type ConfigText, type Given, KubeconfigError, readKubeconfig, type UserContext } from "./kubeconfig.ts";
+import { type KubeAccess, podAccess } from "./pod-access.ts";
 
 export interface Wanted {
   /** `--kubeconfig`; "" is none. */

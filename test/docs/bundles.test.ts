@@ -39,3 +39,7 @@ test("init, and the keeper of a run's namespace, need no package at all", () => 
   expect(packagesIn("init")).toEqual([]);
   expect(packagesIn("run-inner")).toEqual([]);
 });
+
+test("the collector, which a run on a laptop starts too, holds no Kubernetes client", () => {
+  expect(packagesIn("collector")).not.toContain("@kubernetes/client-node");
+});
