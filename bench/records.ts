@@ -52,7 +52,7 @@ export function compareRecords(database: string, sent: Sent): Recorded {
 export interface SentStatements {
   /** Transactions that pgbench counted: one statement each. */
   readonly transactions: number;
-  /** Statements that it prepared. */
+  /** Clients that prepare it, if they come to it before their time is up. */
   readonly prepared: number;
   /** Each run asks twice for its tables first. */
   readonly runs: number;
@@ -78,8 +78,8 @@ export function compareStatements(database: string, sent: SentStatements): Recor
     if (denied > 0) wrong.push(`${denied} statements were denied`);
     if (unended > 0) wrong.push(`${unended} statements have no outcome, or two`);
     if (answered !== expected) wrong.push(`${expected} statements were answered, ${answered} are on record`);
-    if (prepared !== sent.prepared) wrong.push(`${sent.prepared} were prepared, ${prepared} are on record`);
-    if (asked !== expected + sent.prepared) wrong.push(`${expected + sent.prepared} were sent, ${asked} are on record`);
+    if (prepared > sent.prepared) wrong.push(`${sent.prepared} were prepared, ${prepared} are on record`);
+    if (asked !== expected + prepared) wrong.push(`${expected + prepared} were sent, ${asked} are on record`);
     if (wrong.length > 0) throw new Error(`the record is not what happened: ${wrong.join("; ")}`);
     return { asked, answered, denied, bytes };
   } finally {
