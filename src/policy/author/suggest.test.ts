@@ -114,6 +114,7 @@ test("the suggestion is narrow: another method, path, host or verb is still deni
     folder,
     base: null,
     library: path.resolve("policies"),
+    inForce: null,
     opa,
     tmp: os.tmpdir(),
     most: 100,
