@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import type { Command } from "commander";
 import { escapeForTerminal } from "../../src/core/escape.ts";
-import { type ListedFreeze, liftFreeze, listFreezes, makeFreeze } from "../../src/kube/freezes.ts";
+import { type ListedFreeze, liftFreeze, listFreezes, makeFreeze, takenUp } from "../../src/kube/freezes.ts";
 import { removeRunFreeze, runFolders, writeRunFreeze } from "../../src/local/freeze.ts";
 import { exitWith, UsageError } from "./audit-store.ts";
 import { addClusterOptions, type ClusterOptions, clusterOf, inItsWords } from "./cluster-options.ts";
@@ -24,6 +24,9 @@ interface Place {
   readonly pod: string | null;
   readonly words: string;
 }
+
+/** A controller that leads counts a freeze's pods within a second; another needs some more to begin to lead. */
+const TAKEN_UP_MS = 5_000;
 
 export function registerFreeze(program: Command): void {
   addPlace(
@@ -62,9 +65,15 @@ async function freeze(options: FreezeOptions): Promise<number> {
   const kube = await clusterOf(options);
   const name = `freeze-${randomBytes(5).toString("hex")}`;
   const { by } = await makeFreeze(kube, { namespace: place.namespace, pod: place.pod, reason, name });
+  const pods = await takenUp(kube, { namespace: place.namespace, name }, { limitMs: TAKEN_UP_MS, everyMs: 200 });
+  const many = pods === null ? "" : `, ${pods} running pods`;
   process.stdout.write(
-    `${place.words}: frozen by ${escapeForTerminal(by)} (${place.namespace}/${name}); lift it with sidegate unfreeze\n`,
+    `${place.words}: frozen by ${escapeForTerminal(by)}${many} (${place.namespace}/${name}); lift it with sidegate unfreeze\n`,
   );
+  if (pods === null)
+    process.stderr.write(
+      "sidegate: no controller has counted its pods yet; look whether one leads, and at sidegate_frozen\n",
+    );
   return 0;
 }
 

@@ -1,7 +1,8 @@
 /** Freezes as a person's command line makes, lists and lifts them; `status` shows what `listFreezes` gives. */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { FreezeEntry, Frozen } from "#contract/freeze.ts";
 import type { FreezeSpec, FreezeStatus } from "#contract/freeze-spec.ts";
-import type { Kube, KubeObject } from "./port.ts";
+import type { Kube, KubeObject, Name } from "./port.ts";
 import { RESOURCE } from "./resources.ts";
 
 interface FreezeObject extends KubeObject {
@@ -41,6 +42,20 @@ export async function makeFreeze(
   const spec: FreezeSpec = { ...(pod === null ? {} : { pod }), reason, by };
   await kube.create<FreezeObject>(RESOURCE.freeze, { metadata: { namespace, name }, spec });
   return { by };
+}
+
+/** How many running pods it concerns, as soon as a controller says so; null: none has within the time. */
+export async function takenUp(
+  kube: Kube,
+  at: Name,
+  { limitMs, everyMs }: { readonly limitMs: number; readonly everyMs: number },
+): Promise<number | null> {
+  for (let waited = 0; ; waited += everyMs) {
+    const pods = (await kube.get<FreezeObject>(RESOURCE.freeze, at))?.status?.pods;
+    if (pods !== undefined) return pods;
+    if (waited >= limitMs) return null;
+    await sleep(everyMs);
+  }
 }
 
 export async function liftFreeze(kube: Kube, entry: FreezeEntry, reason: string): Promise<void> {

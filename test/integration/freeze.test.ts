@@ -180,6 +180,7 @@ describe("a person", () => {
     const made = sidegate("freeze", "-n", "team", "--reason", "odd traffic");
     const askedAt = performance.now();
     expect([made.code, made.err]).toEqual([0, ""]);
+    expect(made.out).toMatch(/^namespace team: frozen by admin, 1 running pods /);
     const told = await Promise.all(waiting);
     console.log(
       `both replicas' pods had it ${told.map(({ at }) => Math.round(at - askedAt)).join(" and ")} ms after the command had ended`,
