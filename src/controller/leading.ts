@@ -18,6 +18,7 @@ import type { Known } from "./fleet.ts";
 import { type Desired, GUARDED, readDesired, restore } from "./guard.ts";
 import type { ControllerMetrics } from "./metrics.ts";
 import { type ToldObservations, tellObservations } from "./observation.ts";
+import { keepParameters } from "./parameter-keeper.ts";
 import { startRounds } from "./rounds.ts";
 import { type ConfigMapObject, type RuntimeValues, writeRuntime } from "./runtime-object.ts";
 import { createUndeclaredPorts, type ServicePorts, servicePorts } from "./undeclared-ports.ts";
@@ -63,6 +64,7 @@ export function startLeading(options: LeadingOptions, signal: AbortSignal): void
     (fault) => onFault("runtime", fault),
   ).ask();
   startGuard(options, signal);
+  keepParameters(kube).catch((fault: unknown) => onFault("parameters", fault));
   const recorded = new Set<string>();
   startRounds(
     async () => {
