@@ -146,7 +146,7 @@ test("E7: with the collector away an agent goes on until the spool is full, is t
   expect(status).toBe(503);
   expect(reached).toHaveLength(asked - 1);
   const refused = await ask(gateway, { on, path: "/e7/full" });
-  expect(refused.body).toContain('"code":"audit_full"');
+  expect(refused.body).toContain('"code":"audit_unavailable"');
   await gateway.restart("collector");
   while (status !== 200) ({ status } = await ask(gateway, { on, path: "/e7/again" }));
   on.socket.destroy();
