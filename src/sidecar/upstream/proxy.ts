@@ -6,10 +6,10 @@
  * Fails towards no connection: only a 2xx with a whole head opens the tunnel.
  */
 import { type Address, type Cidr, contains, parseAddress, parseCidr, parsePlainAddress } from "#core/cidr.ts";
+import { KeptChunk } from "#core/kept-chunk.ts";
 import type { Chunk, LegEvents, LegFault } from "../seam/leg.ts";
 import type { Dial, Outbound } from "../seam/stages.ts";
 import type { Permit } from "../seam/verdict.ts";
-import { OwnedChunk } from "./owned-chunk.ts";
 
 export interface UpstreamProxy {
   /** A name, or a numeric address. */
@@ -105,7 +105,7 @@ export class Tunnel implements LegEvents {
     if (status?.startsWith("2") !== true) return this.#fail("refused");
     const from = end + HEAD_END.length - before;
     if (!this.#options.request.secure) {
-      this.#open(from < chunk.length ? new OwnedChunk(chunk.slice(from, chunk.length)) : null);
+      this.#open(from < chunk.length ? new KeptChunk(chunk.slice(from, chunk.length)) : null);
       return;
     }
     // The server of a TLS connection waits for us: bytes here are the proxy's, or somebody's in between.

@@ -1,10 +1,11 @@
 /** The lane's decoder over a whole connection's bytes: which messages it accepts, and where and why it stops. */
+
+import { KeptChunk } from "#core/kept-chunk.ts";
 import { readAnswerHead } from "#sidecar/lanes/http/codec/answer-head.ts";
 import { type BodyReader, chunkedBody, lengthBody, NO_BODY, untilCloseBody } from "#sidecar/lanes/http/codec/body.ts";
 import type { Fault } from "#sidecar/lanes/http/codec/fault.ts";
 import { HeadReader } from "#sidecar/lanes/http/codec/head-reader.ts";
 import { RequestHeadReader } from "#sidecar/lanes/http/codec/request-head.ts";
-import { KeptChunk } from "#sidecar/lanes/http/kept-chunk.ts";
 import { HTTP_LIMITS } from "#sidecar/lanes/http/limits.ts";
 import { unsupported } from "#sidecar/lanes/http/unsupported.ts";
 

@@ -7,6 +7,7 @@
  * refusal that the agent can read; after that the agent's connection is reset, so that half an answer never looks whole.
  */
 import type { DenialCode } from "#contract/denial.ts";
+import { KeptChunk } from "#core/kept-chunk.ts";
 import type { Ports } from "#sidecar/seam/lane.ts";
 import type { Chunk, LegEvents, LegFault, Upstream } from "#sidecar/seam/leg.ts";
 import type { Permit } from "#sidecar/seam/verdict.ts";
@@ -16,7 +17,6 @@ import { type BodyReader, NO_BODY } from "./codec/body.ts";
 import type { RequestHead } from "./codec/request-head.ts";
 import { AnswerGuard } from "./credentialed/answer-guard.ts";
 import { stripped, withCredential } from "./credentialed/inject.ts";
-import { KeptChunk } from "./kept-chunk.ts";
 import { type Outlet, RequestSink } from "./request-sink.ts";
 import { codeOfFault } from "./upstream-fault.ts";
 

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
+import { KeptChunk } from "#core/kept-chunk.ts";
 import { message } from "./codec/text.ts";
 import { copyRunEnd } from "./copy-run.ts";
-import { KeptChunk } from "./kept-chunk.ts";
 
 const chunk = (text: string): KeptChunk => new KeptChunk(Buffer.from(text, "latin1"));
 const ROW = message("d", "1\tone\n");

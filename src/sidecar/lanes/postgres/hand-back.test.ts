@@ -1,12 +1,12 @@
 /** What a server may say to DISCARD ALL, and when the session ends instead. With a real server: test/integration/postgres-pool.test.ts. */
 import { describe, expect, test } from "vitest";
+import { KeptChunk } from "#core/kept-chunk.ts";
 import type { Ports } from "#sidecar/seam/lane.ts";
 import type { Resumable, Upstream } from "#sidecar/seam/leg.ts";
 import { noticeText, readyText } from "./codec/backend.ts";
 import { queryText } from "./codec/frontend.ts";
 import { message } from "./codec/text.ts";
 import { DISCARD_MS, HandBack } from "./hand-back.ts";
-import { KeptChunk } from "./kept-chunk.ts";
 import { KnownSession } from "./known-session.ts";
 
 function bench(): {

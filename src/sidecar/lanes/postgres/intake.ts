@@ -5,8 +5,8 @@
  * The leg is not paused while there is room: only a leg that reads notices that its client has left.
  */
 import { Accumulator } from "#core/accumulator.ts";
+import { KeptChunk } from "#core/kept-chunk.ts";
 import type { Agent, Chunk } from "#sidecar/seam/leg.ts";
-import { KeptChunk } from "./kept-chunk.ts";
 
 export interface Taker {
   /** Takes bytes from here on; position behind them, or `from` where nothing can be taken now. */

@@ -1,11 +1,11 @@
 /** A client that is not let in: what it is told, and that nothing it sends is taken for more than its first packets. */
 import { describe, expect, test } from "vitest";
+import { KeptChunk } from "#core/kept-chunk.ts";
 import type { Agent } from "#sidecar/seam/leg.ts";
 import type { Refusal } from "#sidecar/seam/verdict.ts";
 import { readNotice } from "./codec/backend.ts";
 import { cancelText, SSL_REQUEST, startupText } from "./codec/startup.ts";
 import { int32 } from "./codec/text.ts";
-import { KeptChunk } from "./kept-chunk.ts";
 import { TurnedAway } from "./turn-away.ts";
 
 const REFUSAL: Refusal = {

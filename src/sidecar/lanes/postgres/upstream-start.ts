@@ -7,6 +7,7 @@
  * `insecureCredential`. What is said before TLS is established is a fault.
  */
 import type { DenialCode } from "#contract/denial.ts";
+import { KeptChunk } from "#core/kept-chunk.ts";
 import { md5Password } from "#sasl/md5.ts";
 import { ScramClient } from "#sasl/scram-client.ts";
 import { SCRAM_SHA_256, SCRAM_SHA_256_PLUS } from "#sasl/scram-keys.ts";
@@ -28,7 +29,6 @@ import { passwordText, saslInitialText, saslResponseText } from "./codec/fronten
 import { MessageReader, type MessageTaker } from "./codec/reader.ts";
 import { SSL_REQUEST, type Startup, startupText } from "./codec/startup.ts";
 import { fromUtf8, utf8 } from "./codec/text.ts";
-import { KeptChunk } from "./kept-chunk.ts";
 import type { PostgresLimits } from "./limits.ts";
 import { Link, type LinkListener } from "./link.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { KeptChunk } from "../kept-chunk.ts";
+import { KeptChunk } from "#core/kept-chunk.ts";
 import * as backend from "./backend.ts";
 import type { WireFault } from "./fault.ts";
 import * as frontend from "./frontend.ts";

@@ -5,8 +5,8 @@
  * all there is gathered, or handed on in pieces. A fault ends it; nothing is skipped to find a next message.
  */
 import { Accumulator } from "#core/accumulator.ts";
+import { KeptChunk } from "#core/kept-chunk.ts";
 import type { Chunk } from "#sidecar/seam/leg.ts";
-import { KeptChunk } from "../kept-chunk.ts";
 import type { WireFault } from "./fault.ts";
 
 export interface MessageTaker {

@@ -1,8 +1,10 @@
-/** Bytes that a connection kept (pipelined requests, what came while an operation was held), in the shape of a read chunk. */
-import type { Chunk } from "#sidecar/seam/leg.ts";
+/**
+ * Bytes that somebody keeps in the shape of a read chunk (sidecar/seam/leg.ts): what waits while an operation is held, a message that came in
+ * pieces, what was read before its listener was there. Nothing here is lent, so a view may be kept.
+ */
 
 /** `bytes` belong to this chunk; nobody writes into them. */
-export class KeptChunk implements Chunk {
+export class KeptChunk {
   readonly #bytes: Buffer;
 
   constructor(bytes: Uint8Array) {
