@@ -64,7 +64,7 @@ export function startLeading(options: LeadingOptions, signal: AbortSignal): void
     (fault) => onFault("runtime", fault),
   ).ask();
   startGuard(options, signal);
-  keepParameters(kube).catch((fault: unknown) => onFault("parameters", fault));
+  keepParameters(kube, own).catch((fault: unknown) => onFault("parameters", fault));
   const recorded = new Set<string>();
   startRounds(
     async () => {

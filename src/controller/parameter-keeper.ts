@@ -32,22 +32,23 @@ const POLICY = {
   },
 } as const satisfies KubeObject & Record<string, unknown>;
 
-const BINDING = {
+/** Its maker has to be allowed to read what it names, so that is in our own namespace. It need not be there. */
+const binding = (own: string) => ({
   apiVersion: "admissionregistration.k8s.io/v1",
   kind: "ValidatingAdmissionPolicyBinding",
   metadata: { name: NAME, annotations: ABOUT },
   spec: {
     policyName: NAME,
     validationActions: ["Audit"],
-    paramRef: { name: "nothing", namespace: "default", parameterNotFoundAction: "Allow" },
+    paramRef: { name: "nothing", namespace: own, parameterNotFoundAction: "Allow" },
   },
-} as const satisfies KubeObject & Record<string, unknown>;
+});
 
-/** Makes what is missing of the two. Rejects where the API server does not let us. */
-export async function keepParameters(kube: Pick<Kube, "create">): Promise<void> {
+/** Makes what is missing of the two. `own`: our namespace. Rejects where the API server does not let us. */
+export async function keepParameters(kube: Pick<Kube, "create">, own: string): Promise<void> {
   for (const [resource, object] of [
     [RESOURCE.admissionPolicy, POLICY],
-    [RESOURCE.admissionBinding, BINDING],
+    [RESOURCE.admissionBinding, binding(own)],
   ] as const)
     try {
       await kube.create<KubeObject>(resource, object);

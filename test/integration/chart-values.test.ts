@@ -9,7 +9,7 @@ import { parse, parseAllDocuments } from "yaml";
 import { CONTROL_SERVICE } from "#contract/control-environment.ts";
 import { servingNames } from "#kube/serving-names.ts";
 import { findHelm, type Rendered, renderChart, renderText } from "../support/chart.ts";
-import { type ControlPlane, findControlPlane, startControlPlane, until } from "../support/control-plane.ts";
+import { type As, type ControlPlane, findControlPlane, startControlPlane, until } from "../support/control-plane.ts";
 import { foreignCrds } from "../support/foreign-crds.ts";
 import { requireThat } from "../support/require.ts";
 
@@ -97,13 +97,13 @@ interface Manifest {
 }
 
 /** What the API server says against it, as on `kubectl create --validate=strict`; "" where it takes it. */
-async function refusal(object: Manifest, dryRun: boolean): Promise<string> {
+async function refusal(object: Manifest, dryRun: boolean, as?: As): Promise<string> {
   const { apiVersion, kind, metadata } = object;
   const plural = (kind.endsWith("y") ? `${kind.slice(0, -1)}ies` : `${kind}s`).toLowerCase();
   const base = apiVersion.includes("/") ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
   const inside = metadata.namespace === undefined ? "" : `/namespaces/${metadata.namespace}`;
   const query = `?fieldValidation=Strict${dryRun ? "&dryRun=All" : ""}`;
-  const answer = await plane?.call("POST", `${base}${inside}/${plural}${query}`, object);
+  const answer = await plane?.call("POST", `${base}${inside}/${plural}${query}`, object, as);
   return answer?.status === 201 ? "" : `${kind} ${metadata.name}: ${answer?.body.message ?? answer?.status}`;
 }
 
@@ -198,6 +198,31 @@ const podsOf = (chart: readonly Rendered[]): Tree[] =>
   (chart as Tree[])
     .filter(({ kind }) => kind === "Deployment" || kind === "StatefulSet")
     .map(({ spec }) => spec.template);
+
+test("the controller may make anew every admission object that it guards, by the rights that the chart gives it", async (context) => {
+  const chart = renderChart(needed(context), DIGESTS) as readonly Manifest[];
+  requireThat(context, plane !== null, "needs a control plane: test/e2e/cluster/build.sh");
+  const rights = chart.filter(({ kind }) => /^(Cluster)?Role(Binding)?$/.test(kind));
+  for (const object of rights) expect(await refusal(object, false)).toBe("");
+  const controller = { user: "system:serviceaccount:sidegate:sidegate-controller", groups: ["system:authenticated"] };
+  const policies = chart.filter(({ kind }) => kind === "ValidatingAdmissionPolicy");
+  const others = chart.filter(
+    ({ kind }) => kind === "ValidatingAdmissionPolicyBinding" || kind.endsWith("WebhookConfiguration"),
+  );
+  expect([policies.length > 8, others.length > 15]).toEqual([true, true]);
+  // A binding is asked about together with its policy.
+  const said = [];
+  for (const object of policies) said.push(await refusal(object, false, controller));
+  for (const object of others) said.push(await refusal(object, true, controller));
+  expect(said.filter((text) => text !== "")).toEqual([]);
+  const read = await plane?.call(
+    "GET",
+    "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication",
+    undefined,
+    controller,
+  );
+  expect(read?.status).toBe(403);
+});
 
 describe("each value does what its description says:", () => {
   test("an air-gapped registry is in every image, also in those that agents get, with the secrets to pull by", (context) => {

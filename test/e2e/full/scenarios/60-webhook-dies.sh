@@ -16,6 +16,6 @@ kubectl -n sidegate rollout status deployment/sidegate-webhook deployment/sidega
 within 30000 "and an agent's pod is injected again" "created" plain_pod shop found
 check "with the gateway" "^sidegate-init sidegate$" kubectl -n shop get pod found -o 'jsonpath={.spec.initContainers[*].name}'
 kubectl delete validatingadmissionpolicy sidegate-gateway >/dev/null
-within 5000 "a deleted policy is back within 5 s" "sidegate-gateway" kubectl get validatingadmissionpolicy sidegate-gateway -o name
+within 5000 "a deleted policy is back within 5 s" "^validatingadmissionpolicy.*/sidegate-gateway$" kubectl get validatingadmissionpolicy sidegate-gateway -o name
 kubectl -n shop delete pod found --wait=false >/dev/null
 kubectl delete pod unaffected unaffected-too --wait=false >/dev/null
