@@ -73,11 +73,17 @@ check "a pod in a namespace that has not opted in is as it was" "^app$" kubectl 
 # 3. The namespace opts in; its agents are made anew.
 kubectl label namespace shop sidegate.dev/inject=all >/dev/null
 sleep 1 # the API server's own caches of namespaces and policies
+outside() { cli status -n shop || true; }
+for kind in python node; do
+  check "agent-$kind, which ran before the label, is named as outside" "shop/agent-$kind-.*made before" outside
+done
 kubectl -n shop rollout restart deployment/agent-python deployment/agent-node >/dev/null
 { kubectl -n shop rollout status deployment/agent-python deployment/agent-node --timeout=120s >/dev/null; } || true
 for kind in python node; do
   check "agent-$kind is injected" "^sidegate-init sidegate( prepare)?$" kubectl -n shop get pods -l app=agent-$kind --sort-by=.metadata.creationTimestamp -o 'jsonpath={.items[-1:].spec.initContainers[*].name}'
 done
+
+within 30000 "made anew, nobody is outside" "2 pods inside the gate, 0 outside" outside
 
 # 4. Without a policy nothing goes; with one, what it says.
 check "without a policy nothing goes" "403|Could not resolve|reset" http python "http://$api/v1/items/0"
