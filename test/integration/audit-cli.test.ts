@@ -110,7 +110,7 @@ test("summary counts, export gives every record to another system", async () => 
 });
 
 test("tail follows what a collector writes, until it is interrupted", async () => {
-  const child = spawn(process.execPath, [...ARGUMENTS, "audit", "tail", "--json", "-n", "1", "--db", made.file]);
+  const child = spawn(process.execPath, [...ARGUMENTS, "audit", "tail", "--json", "--limit", "1", "--db", made.file]);
   const ids: string[] = [];
   const until = (count: number): Promise<void> =>
     new Promise((resolve) => {
