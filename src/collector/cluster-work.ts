@@ -2,11 +2,14 @@
  * What a collector in a cluster does beside taking batches: measures its room, applies retention, verifies the whole record now and
  * then, answers readers, takes acts, and tells all of it as metrics. Each round is bounded, runs alone, and a fault of one ends none.
  */
+
 import { setImmediate as turn } from "node:timers/promises";
 import type { Worker } from "node:worker_threads";
 import { type Static, Type } from "typebox";
 import { Compile } from "typebox/compile";
+import { VERSION } from "#contract/version.ts";
 import type { Kube } from "#kube/port.ts";
+import { fillControlMetrics } from "#process/control-metrics.ts";
 import type { Registry } from "#process/metrics.ts";
 import { type ActOptions, recordAct } from "./act.ts";
 import { acceptedEnds } from "./coverage.ts";
@@ -79,6 +82,7 @@ const OWN_ACTS = new Set(["remove", "erase", "accept", "read"]);
 export async function startClusterWork(base: Base, options: ClusterOptions): Promise<ClusterWork> {
   const { store, clock, database, onError } = base;
   const metrics = declareCollectorMetrics(options.registry);
+  fillControlMetrics(options.registry, { process: "collector", version: VERSION, startedMs: clock.wallMs() });
   const room = new Room({
     store,
     database,

@@ -16,6 +16,7 @@ import { createHttpSink } from "#audit/http-sink.ts";
 import { CONTENT_TYPE } from "#process/metrics.ts";
 import { asAsked, queriesOf } from "../../tools/dashboards/dashboard.ts";
 import { DASHBOARDS } from "../../tools/dashboards/main.ts";
+import { labelsOf, PROCESSES } from "../../tools/metric-catalogue.ts";
 import { RULES } from "../../tools/promql-names.ts";
 import { bootOf } from "../support/collected.ts";
 import { until } from "../support/control-plane.ts";
@@ -271,6 +272,24 @@ test("Prometheus reads all four processes", async (context) => {
     "sidecar up ",
     "webhook up ",
   ]);
+});
+
+test("each process of the control plane says which it is; and what a process measures is what the catalogue says it may", async (context) => {
+  const builds = await asked(context).query("sidegate_control_build_info");
+  expect(builds.map(({ metric }) => `${metric["instance"]} ${metric["process"]}`).toSorted()).toEqual([
+    "collector collector",
+    "controller controller",
+    "webhook webhook",
+  ]);
+  for (const process of PROCESSES) {
+    const series = await asked(context).query(`{job="${process}",__name__=~"(sidegate|process)_.+"}`);
+    const names = new Set(series.map(({ metric }) => metric["__name__"] ?? ""));
+    expect(
+      [...names].filter((name) => !labelsOf(name).has(process)),
+      process,
+    ).toEqual([]);
+    expect(names.size).toBeGreaterThan(5);
+  }
 });
 
 test("a sidecar with 50 targets has at most 150 series", async (context) => {
