@@ -255,26 +255,30 @@ describe("Q7: a plan", () => {
 });
 
 describe("Q11: another session", () => {
-  const pids = async (): Promise<readonly number[]> =>
-    (await owner!.query<{ pid: number }>(`SELECT pid FROM pg_stat_activity WHERE usename = '${AGENT}'`)).rows.map(
-      (r) => r.pid,
-    );
-  /** Until the server has ended a session; each look is a round trip. */
-  const ended = async (): Promise<void> => {
+  /** The agent's role's sessions at the server, with what they are at. */
+  const sessions = async (): Promise<readonly { readonly pid: number; readonly state: string }[]> =>
+    (
+      await owner!.query<{ pid: number; state: string }>(
+        `SELECT pid, state FROM pg_stat_activity WHERE usename = '${AGENT}'`,
+      )
+    ).rows;
+  const pids = async (): Promise<readonly number[]> => (await sessions()).map(({ pid }) => pid);
+  /** Each look is a round trip. */
+  const until = async (is: () => Promise<boolean>, what: string): Promise<void> => {
     const end = Date.now() + 20_000;
-    while ((await pids()).length > 0) if (Date.now() > end) throw new Error("the session goes on at the server");
+    while (!(await is())) if (Date.now() > end) throw new Error(`not in time: ${what}`);
   };
 
   test("has nothing of the one before: settings, temporary tables, listeners, prepared statements, cursors", async () => {
     const gateway = await gatewayOf("anything");
-    await ended();
     const first = await agentOf(gateway);
-    const before = await pids();
     for (const sql of [
       "SET search_path = pg_catalog",
       "SET statement_timeout = '7s'",
       "SET TIME ZONE 'Pacific/Chatham'",
+      "SET DateStyle = 'German'",
       "CREATE TEMP TABLE left_behind (a int)",
+      "CREATE TEMP VIEW orders AS SELECT 'shadow' AS note",
       "LISTEN left_behind",
       "PREPARE left_behind AS SELECT 1",
       "DECLARE left_behind CURSOR WITH HOLD FOR SELECT 1",
@@ -282,32 +286,77 @@ describe("Q11: another session", () => {
       expect([sql, await attempt(first, sql)]).toEqual([sql, null]);
     await first.query({ text: "SELECT 1", name: "left_behind_too" });
     await first.end();
-    const second = await agentOf(gateway);
-    const heard: string[] = [];
-    second.on("notification", ({ channel }) => heard.push(channel));
-    expect(await pids()).not.toContain(before[0]);
-    expect((await second.query("SHOW TimeZone")).rows).toEqual((await owner!.query("SHOW TimeZone")).rows);
-    expect((await second.query("SHOW search_path")).rows).toEqual([{ search_path: '"$user", public' }]);
-    for (const sql of ["SELECT * FROM left_behind", "EXECUTE left_behind", "FETCH ALL FROM left_behind"])
-      expect([sql, await attempt(second, sql)]).toEqual([sql, expect.stringMatching(/does not exist|sidegate: /)]);
-    await owner!.query("NOTIFY left_behind");
-    await second.query("SELECT 1");
-    expect(heard).toEqual([]);
-    await second.end();
-    await ended();
+    // Once with the session that the first one had, if it waits; and at once, when it may still be on its way back.
+    for (let i = 0; i < 3; i++) {
+      const second = await agentOf(gateway);
+      const heard: string[] = [];
+      second.on("notification", ({ channel }) => heard.push(channel));
+      for (const name of ["TimeZone", "DateStyle"])
+        expect((await second.query(`SHOW ${name}`)).rows).toEqual((await owner!.query(`SHOW ${name}`)).rows);
+      expect((await second.query("SHOW search_path")).rows).toEqual([{ search_path: '"$user", public' }]);
+      expect((await second.query("SELECT note FROM orders ORDER BY id LIMIT 1")).rows).toEqual([{ note: "note 1" }]);
+      for (const sql of ["SELECT * FROM left_behind", "EXECUTE left_behind", "FETCH ALL FROM left_behind"])
+        expect([sql, await attempt(second, sql)]).toEqual([sql, expect.stringMatching(/does not exist|sidegate: /)]);
+      await owner!.query("NOTIFY left_behind");
+      await second.query("SELECT 1");
+      expect(heard).toEqual([]);
+      await second.end();
+    }
+    expect(gateway.faults).toEqual([]);
   });
 
-  test("finds no open transaction or lock of one that broke off", async () => {
+  test("is another one at the server, where it starts with other settings or for another database", async () => {
+    await owner!.query("CREATE DATABASE elsewhere");
+    const gateway = await gatewayOf("anything");
+    const known = await pids();
+    const seen = new Set<number>();
+    for (const more of [{}, { application_name: "other" }, { database: "elsewhere" }]) {
+      const client = await agentOf(gateway, more);
+      const added = (await pids()).filter((pid) => !known.includes(pid) && !seen.has(pid));
+      expect(added).toHaveLength(1);
+      for (const pid of added) seen.add(pid);
+      await client.end();
+    }
+    expect(seen.size).toBe(3);
+  });
+
+  test("finds no open transaction or lock of one that broke off, and never gets that one", async () => {
     const gateway = await gatewayOf("anything");
     const first = await agentOf(gateway);
     await first.query("BEGIN");
     await first.query("UPDATE secrets SET word = 'half' WHERE id > 0");
+    const broken = (await sessions()).filter(({ state }) => state === "idle in transaction").map(({ pid }) => pid);
+    expect(broken).toHaveLength(1);
     // Without a Terminate.
     (first as unknown as { connection: { stream: net.Socket } }).connection.stream.destroy();
-    await ended();
+    await until(
+      async () => !(await pids()).some((pid) => broken.includes(pid)),
+      "the session that broke off has ended",
+    );
     const second = await agentOf(gateway);
     expect((await second.query("SELECT count(*) FROM secrets WHERE word = 'half'")).rows).toEqual([{ count: "0" }]);
     await second.query("UPDATE secrets SET word = word WHERE id > 0");
     await second.end();
+  });
+
+  test("is not given one that loaded something, or talks to another server: DISCARD ALL undoes neither", async () => {
+    const gateway = await gatewayOf("everything");
+    for (const [does, shows] of [
+      [
+        "SELECT dblink_connect('kept', 'host=' || split_part(current_setting('unix_socket_directories'), ',', 1) || ' user=owner dbname=postgres port=' || current_setting('port'))",
+        "SELECT dblink_get_connections() IS NULL AS nothing",
+      ],
+      ["SET kept.secret = 'x'", "SELECT current_setting('kept.secret', true) IS NULL AS nothing"],
+    ] as const) {
+      const first = await agentOf(gateway);
+      const told = await attempt(first, does);
+      await first.end();
+      expect([does, told]).toEqual([does, null]);
+      for (let i = 0; i < 3; i++) {
+        const second = await agentOf(gateway);
+        expect([does, (await second.query(shows)).rows]).toEqual([does, [{ nothing: true }]]);
+        await second.end();
+      }
+    }
   });
 });

@@ -13,6 +13,8 @@ export const PLACEHOLDER = "placeholder";
 export const POLICIES = {
   /** An administrator who wants everything to go, and names neither credential actions nor what is not understood. */
   anything: { policies: { db: "allow if true" } },
+  /** And this one does name what is not understood. */
+  everything: { policies: { db: "allow if true\n\nallow_incomplete if true" } },
   /** Reads and writes of rows. */
   rows: { policies: { db: 'allow if input.action in {"connect", "read", "write"}' } },
   reads: { policies: { db: 'allow if input.action in {"connect", "read"}' } },
