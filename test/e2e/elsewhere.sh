@@ -62,6 +62,8 @@ check "a write is denied, with the policy's code" "read_only" agent -X DELETE $a
 check "an unknown name is not resolved" "Could not resolve" agent http://evil.example/
 query() { kubectl -n sidegate exec sidegate-collector-0 -c collector -- /usr/local/bin/node --disable-warning=ExperimentalWarning /app/dist/sidegate.js audit query --db /data/audit.db --json --limit 1000; }
 within 20000 "the denied write is on record, with its pod" '"pod":"sample/agent-.*"verdict":"deny","code":"read_only"' query
+kubectl delete validatingadmissionpolicy sidegate-gateway >/dev/null
+within 20000 "a deleted policy is made anew" "^validatingadmissionpolicy.*/sidegate-gateway$" kubectl get validatingadmissionpolicy sidegate-gateway -o name
 kubectl delete namespace sample --timeout=90s >/dev/null
 check "it is uninstalled" "uninstalled" helm uninstall sidegate --namespace sidegate --timeout 120s
 guards() { kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations,validatingadmissionpolicies,validatingadmissionpolicybindings -o name | grep -c sidegate; }
