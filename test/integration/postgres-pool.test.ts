@@ -226,6 +226,21 @@ describe("H6: nobody goes on with a session", () => {
     }
   });
 
+  test("of a server without TLS: it may be one session for all of its connections", async (context) => {
+    requireThat(context, server !== null, MISSING);
+    const plain = await startPostgres(postgresBin() ?? "", { conf: ["ssl=off"], sql: SETUP });
+    try {
+      const target = { credential: "app", insecureCredential: true };
+      const gateway = await gatewayOf({ upstream: plain.port, target });
+      const first = await enter(gateway);
+      first.client.socket.end(TERMINATE, "latin1");
+      while ((await plain.psql(`select count(*) from pg_stat_activity where pid = ${first.pid}`)) !== "0");
+      expect((await enter(gateway)).pid).not.toBe(first.pid);
+    } finally {
+      await plain.close();
+    }
+  });
+
   test("of a credential that has changed since: it is closed when the new one is used", async (context) => {
     requireThat(context, server !== null, MISSING);
     const credential = { name: "app", user: "app", password: PASSWORD, version: 1 };

@@ -20,7 +20,7 @@ function bench(): {
   const said: string[] = [];
   let became: "waits" | "closed" | "open" = "open";
   let late = (): void => {};
-  const known = new KnownSession("alike", true);
+  const known = new KnownSession("alike");
   const upstream: Pick<Upstream, "write" | "resume" | "reset" | "release"> = {
     write: (_permit, bytes) => said.push(String(bytes)) > 0,
     resume() {},

@@ -1,7 +1,8 @@
 /**
  * What a session upstream is known by when it waits for another agent connection: only that of the same run, on the same credential, with
- * the same user, database, startup settings and protection (THREATS H6). Sessions in which the agent proved itself to the server never
- * wait: whoever came next would not have to.
+ * the same user, database and startup settings (THREATS H6). Sessions in which the agent proved itself to the server never wait: whoever
+ * came next would not have to. Nor do those without TLS: a developer's server may be one session for all of its connections (PGlite is), and
+ * DISCARD ALL would be everybody's.
  */
 import type { Identity } from "./settings.ts";
 
@@ -11,14 +12,12 @@ export class KnownSession {
   readonly statuses = new Map<string, string>();
   /** Of its BackendKeyData; null: it gave none. */
   key: { readonly pid: number; readonly key: string } | null = null;
-  readonly secure: boolean;
   readonly alike: string;
   /** It did what DISCARD ALL may not undo, or a CancelRequest for it may still be on its way. */
   tainted = false;
 
-  constructor(alike: string, secure: boolean) {
+  constructor(alike: string) {
     this.alike = alike;
-    this.secure = secure;
   }
 
   /** What the server would say at a start-up. */
@@ -31,10 +30,6 @@ export class KnownSession {
 export const MOST_WAITING = 8;
 
 /** `parameters`: the whole of what a startup message says, what we pin included. */
-export function alikeText(
-  { user, database }: Identity,
-  parameters: readonly (readonly [string, string])[],
-  secure: boolean,
-): string {
-  return JSON.stringify(["postgres", secure, user, database, parameters]);
+export function alikeText({ user, database }: Identity, parameters: readonly (readonly [string, string])[]): string {
+  return JSON.stringify(["postgres", user, database, parameters]);
 }

@@ -357,8 +357,8 @@ export class Opening implements Taker, MessageTaker, StartOwner {
     if (this.#startup === null) return;
     if (!secured && this.#mustSecure()) return this.failed("upstream_tls", "the upstream has no TLS");
     this.#state = "starting";
-    if (this.#credential !== null)
-      this.#known = new KnownSession(alikeText(this.#identity, this.#parameters, secured), secured);
+    this.#known =
+      this.#credential === null || !secured ? null : new KnownSession(alikeText(this.#identity, this.#parameters));
     this.#start?.start({ minor: this.#minor, parameters: this.#parameters }, this.#identity.user, this.#credential);
   }
 
@@ -419,26 +419,21 @@ export class Opening implements Taker, MessageTaker, StartOwner {
   /** Goes on with a session that waits for exactly this. False: there is none. */
   #resume(): boolean {
     const { ports } = this;
-    const insecure = ports.peer.target.insecureCredential === true && !this.#mustSecure();
-    for (const secure of insecure ? [true, false] : [true]) {
-      const link = new Link(NOBODY);
-      const alike = alikeText(this.#identity, this.#parameters, secure);
-      const found = ports.resume?.(ports.connect, alike, link) ?? null;
-      if (found === null) continue;
-      const { known, upstream } = found;
-      if (!(known instanceof KnownSession)) {
-        upstream.reset();
-        continue;
-      }
-      this.#start?.leave();
-      this.#known = known;
-      this.#upstreamSecure = secure;
-      this.#said += known.told;
-      if (known.key !== null) this.keyData(known.key.pid, known.key.key);
-      this.#goOn({ upstream, link }, "I");
-      return true;
+    const link = new Link(NOBODY);
+    const found = ports.resume?.(ports.connect, alikeText(this.#identity, this.#parameters), link) ?? null;
+    if (found === null) return false;
+    const { known, upstream } = found;
+    if (!(known instanceof KnownSession)) {
+      upstream.reset();
+      return false;
     }
-    return false;
+    this.#start?.leave();
+    this.#known = known;
+    this.#upstreamSecure = true;
+    this.#said += known.told;
+    if (known.key !== null) this.keyData(known.key.pid, known.key.key);
+    this.#goOn({ upstream, link }, "I");
+    return true;
   }
 
   #goOn({ upstream, link }: Pick<Started, "upstream" | "link">, status: TransactionStatus): void {
