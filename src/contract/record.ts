@@ -7,8 +7,6 @@
  */
 import type { Action, Protocol } from "./operation.ts";
 
-export type RecordKind = "boot" | "session" | "op" | "end" | "closed" | "note" | "fold" | "stop";
-
 /** Who runs: fixed for a boot. In `sidegate run` the cluster is "local", the pod a name for the run. */
 export interface Workload {
   readonly cluster: string;

@@ -54,8 +54,6 @@ const Entry = Type.Union([
 ]);
 export type CredentialEntry = Static<typeof Entry>;
 
-export const CredentialFile = Type.Object({ credentials: Type.Record(Type.String(), Entry) }, strict);
-
 const checkKinds = new Map(
   Entry.anyOf.map((schema) => [schema.properties.kind.const as string, Compile(schema)] as const),
 );

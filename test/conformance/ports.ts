@@ -317,7 +317,6 @@ export class FakeTime implements Clock {
   }
 }
 
-export const READS_NOTHING: Profile = { revision: "none", reads: () => false, mayHold: false, mayMask: false };
 export const READS_ALL: Profile = { revision: "all", reads: () => true, mayHold: true, mayMask: true };
 
 export interface Setting {

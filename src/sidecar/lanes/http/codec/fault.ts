@@ -55,8 +55,6 @@ const FAULTS = {
 
 export type Fault = keyof typeof FAULTS;
 
-export const FAULT_NAMES: readonly Fault[] = Object.keys(FAULTS) as Fault[];
-
 /** With which code a request that has this fault is refused. In an answer every fault is `upstream_malformed`. */
 export function codeOf(fault: Fault): "bad_request" | "header_too_large" {
   return FAULTS[fault];

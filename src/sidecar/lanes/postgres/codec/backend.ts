@@ -211,5 +211,3 @@ export function noticeText(type: "E" | "N", fields: readonly (readonly [string, 
   for (const [letter, text] of fields) if (text !== "") body += `${letter}${utf8(text)}\0`;
   return message(type, `${body}\0`);
 }
-
-export const EMPTY_QUERY_RESPONSE = message("I", "");

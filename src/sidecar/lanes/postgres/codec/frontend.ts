@@ -157,11 +157,6 @@ export function executeText(portal: string, rows: number): string {
   return message("E", `${portal}\0${int32(rows)}`);
 }
 
-// CopyFail: String
-export function copyFailText(why: string): string {
-  return message("f", `${why}\0`);
-}
-
 // PasswordMessage: String
 export function passwordText(password: string): string {
   return message("p", `${password}\0`);

@@ -80,11 +80,6 @@ class Context {
   }
 }
 
-/** As `OperationWriter` asks for it: a text of which there are no statements was not understood. */
-export function redactStatements(text: string, statements: readonly unknown[]): string {
-  return redactSql(text, statements.length > 0);
-}
-
 /** What is known of a shape's literals; undefined: nothing yet. Null: its texts take the long way. */
 interface LiteralsOf {
   secrets: readonly boolean[] | null | undefined;
