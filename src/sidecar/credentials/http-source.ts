@@ -208,37 +208,35 @@ async function ask({ url, ca, lookup, token: tokenOf }: HttpSourceOptions, call:
   return new Promise((resolve, reject) => {
     const lost = (): void => reject(new CredentialFault("unavailable", "the controller could not be reached"));
     // Not by `import`: that would load Node's fetch as well (policy/source/http.ts).
-    const asked = process
-      .getBuiltinModule("node:https")
-      .request(
-        at,
-        {
-          method,
-          headers,
-          signal,
-          agent: false,
-          rejectUnauthorized: true,
-          ...(ca === null ? {} : { ca }),
-          ...(lookup === undefined ? {} : { lookup }),
-        },
-        (response: IncomingMessage) => {
-          const pieces: Buffer[] = [];
-          let length = 0;
-          response.on("data", (piece: Buffer) => {
-            length += piece.length;
-            if (length <= MAX_BYTES) pieces.push(piece);
-            else asked.destroy(new Error("too long"));
-          });
-          response.once("end", () => {
-            const whole = Buffer.concat(pieces);
-            const body = whole.toString("utf8");
-            whole.fill(0);
-            for (const piece of pieces) piece.fill(0);
-            resolve({ status: response.statusCode ?? 0, body, etag: response.headers.etag ?? "" });
-          });
-          response.once("error", lost);
-        },
-      );
+    const asked = process.getBuiltinModule("node:https").request(
+      at,
+      {
+        method,
+        headers,
+        signal,
+        agent: false,
+        rejectUnauthorized: true,
+        ...(ca === null ? {} : { ca }),
+        ...(lookup === undefined ? {} : { lookup }),
+      },
+      (response: IncomingMessage) => {
+        const pieces: Buffer[] = [];
+        let length = 0;
+        response.on("data", (piece: Buffer) => {
+          length += piece.length;
+          if (length <= MAX_BYTES) pieces.push(piece);
+          else asked.destroy(new Error("too long"));
+        });
+        response.once("end", () => {
+          const whole = Buffer.concat(pieces);
+          const body = whole.toString("utf8");
+          whole.fill(0);
+          for (const piece of pieces) piece.fill(0);
+          resolve({ status: response.statusCode ?? 0, body, etag: response.headers.etag ?? "" });
+        });
+        response.once("error", lost);
+      },
+    );
     asked.once("error", lost);
     asked.end();
   });
