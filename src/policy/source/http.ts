@@ -11,6 +11,7 @@ import type { IncomingMessage } from "node:http";
 import type { LookupFunction } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BundleSource } from "#contract/policy-port.ts";
+import { limitConnect } from "#core/connect-limit.ts";
 import { ARCHIVE_LIMITS } from "../tar.ts";
 
 export interface HttpBundleOptions {
@@ -112,6 +113,7 @@ async function send(
     ...(ca === undefined ? {} : { ca }),
     ...(lookup === undefined ? {} : { lookup }),
   });
+  limitConnect(sent);
   sent.on("response", resolve);
   sent.on("error", reject);
   sent.end();

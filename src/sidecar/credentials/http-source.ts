@@ -18,6 +18,7 @@ import {
   readIssued,
   type WantedCredential,
 } from "#contract/credential.ts";
+import { limitConnect } from "#core/connect-limit.ts";
 import { escapeAndCut } from "#core/escape.ts";
 import type { Alarm } from "#core/wheel.ts";
 
@@ -237,6 +238,7 @@ async function ask({ url, ca, lookup, token: tokenOf }: HttpSourceOptions, call:
         response.once("error", lost);
       },
     );
+    limitConnect(asked);
     asked.once("error", lost);
     asked.end();
   });
