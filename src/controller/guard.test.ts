@@ -99,3 +99,19 @@ test("a manifest of another kind is refused", () => {
     /Secret is not guarded/,
   );
 });
+
+test("what was put back belongs to who installed it again, so that a helm upgrade finds no conflict", async () => {
+  const { kube, options, desired } = setUp();
+  const lock = desired.find(({ resource }) => resource === RESOURCE.admissionPolicy);
+  if (lock === undefined) throw new Error("the manifest has a policy");
+  const installed = {
+    ...lock.object,
+    metadata: { ...lock.object.metadata, labels: { "app.kubernetes.io/managed-by": "Helm" } },
+  };
+  await kube.create(RESOURCE.admissionPolicy, installed);
+  const seen = await restore(options, lock, { ca: "CA", seen: null, mayCreate: false });
+  kube.calls.clear();
+  await kube.remove(RESOURCE.admissionPolicy, { namespace: "", name: "lock" });
+  await restore(options, lock, { ca: "CA", seen, mayCreate: true });
+  expect(kube.calls.get("apply as helm validatingadmissionpolicies")).toBe(1);
+});

@@ -64,6 +64,7 @@ export async function restore(
       if (live === null) {
         if (at.seen === null && !at.mayCreate) return null;
         const made = await kube.create(resource, { ...wanted, metadata: own(object, at.seen) });
+        await giveBack(kube, { resource, object }, made, at.seen);
         restored(resource, name, "deleted", "");
         tell({ about: made, type: "Warning", reason: "Restored", message: `${resource.kind} ${name} was missing` });
         return made.metadata;
@@ -74,6 +75,7 @@ export async function restore(
       const put = await kube.replace(resource, { ...wanted, metadata: { ...metadata, labels, annotations } });
       if (put.metadata.resourceVersion === live.metadata.resourceVersion) return put.metadata;
       if (onlyAuthority(live, wanted)) return put.metadata;
+      await giveBack(kube, { resource, object }, put, at.seen ?? live.metadata);
       const by = lastManager(live);
       restored(resource, name, "changed", by);
       const message = `${resource.kind} ${name} was changed${by === "" ? "" : ` (last by ${by})`} and is as it should be again`;
@@ -84,6 +86,24 @@ export async function restore(
       if (!hasStatus(fault, 409) || attempt >= 5) throw fault;
     }
   }
+}
+
+/**
+ * What we wrote in place of whoever installed it belongs to that one again: Helm 4 applies on the server, and its next upgrade would find
+ * fields that are ours. The authority stays ours: no template has it. Where that cannot be, the object is as it should be all the same.
+ */
+async function giveBack(kube: Kube, { resource, object }: Desired, put: KubeObject, seen: LastSeen): Promise<void> {
+  const manager = installer(seen) ?? installer(put.metadata);
+  if (manager === null) return;
+  const { name, labels = {}, annotations = {} } = put.metadata;
+  await kube.applyAs(resource, { ...object, metadata: { name, labels, annotations } }, manager).catch(() => undefined);
+}
+
+function installer(metadata: LastSeen): string | null {
+  const applied = metadata?.managedFields?.find(
+    ({ operation, manager }) => operation === "Apply" && manager !== undefined,
+  );
+  return applied?.manager ?? (metadata?.labels?.["app.kubernetes.io/managed-by"] === "Helm" ? "helm" : null);
 }
 
 /** Every webhook that brings no authority of its own trusts ours; templates cannot know it. */

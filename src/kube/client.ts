@@ -116,6 +116,12 @@ export function createKube(access: KubeAccess): Kube {
       const contentType = "application/merge-patch+json";
       return (await ask({ method: "PATCH", path: pathOf(resource, name, part), body, contentType })) as KubeObject;
     },
+    async applyAs<T extends KubeObject>(resource: Resource, object: T, manager: string) {
+      const { namespace = "", name } = object.metadata;
+      const path = `${pathOf(resource, { namespace, name })}?${new URLSearchParams({ fieldManager: manager, force: "true" }).toString()}`;
+      const contentType = "application/apply-patch+yaml"; // JSON is YAML
+      return (await ask({ method: "PATCH", path, body: typed(resource, object), contentType })) as T;
+    },
     async remove(resource, name) {
       await ask({ method: "DELETE", path: pathOf(resource, name) });
     },

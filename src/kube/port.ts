@@ -82,6 +82,11 @@ export interface Kube {
   replace<T extends KubeObject>(resource: Resource, object: T, part?: "status"): Promise<T>;
   /** JSON merge patch (RFC 7386). */
   patch(resource: Resource, name: Name, patch: object, part?: "status"): Promise<KubeObject>;
+  /**
+   * Server-side apply in another's name, by force: what the object says is that manager's from then on, so that its own next apply finds
+   * no conflict. Needs the right to patch.
+   */
+  applyAs<T extends KubeObject>(resource: Resource, object: T, manager: string): Promise<T>;
   remove(resource: Resource, name: Name): Promise<void>;
   /** A document that is no object: `/openid/v1/jwks`. */
   document(path: string): Promise<unknown>;

@@ -150,6 +150,11 @@ export function fakeKube(): FakeKube {
       const before = need(resource, name);
       return write(resource, merged(before, patch) as KubeObject, before);
     },
+    async applyAs<T extends KubeObject>(resource: Resource, object: T, manager: string) {
+      count(`apply as ${manager}`, resource);
+      const before = need(resource, { namespace: object.metadata.namespace ?? "", name: object.metadata.name });
+      return write(resource, merged(before, object) as KubeObject, before) as T;
+    },
     async remove(resource, name) {
       count("remove", resource);
       const before = need(resource, name);
