@@ -3,6 +3,7 @@ kubectl -n shop exec deployment/agent-python -c app -- sh -c "nohup sh -c 'for i
 apiserver_pid=$("${enter[@]}" pgrep -x kube-apiserver)
 mapfile -d '' -t apiserver_command < <("${enter[@]}" cat "/proc/$apiserver_pid/cmdline")
 "${enter[@]}" kill -KILL "$apiserver_pid"
+wait_for 20 "end of the API server" "${enter[@]}" bash -c "! (exec 3<>/dev/tcp/$NODE_IP/6443)"
 spawn apiserver "${apiserver_command[@]}"
 within 90000 "the API server is back" "^ok$" kubectl get --raw /readyz
 within 30000 "agents that ran before are answered" "http GET /v1/items/30" http python "http://$api/v1/items/30"
