@@ -39,3 +39,7 @@ within 30000 "pods were made all the while" "^[1-9][0-9]+$" cat "$work/made"
 touch "$work/stop-making"; wait $maker || true
 failed_admissions() { echo "$(cat "$work/made") made; failed: $(wc -l <"$work/made.txt")"; head -3 "$work/made.txt"; }
 check "no admission failed" "failed: 0$" failed_admissions
+# Agents know the authority that they were injected with: with a new one they are made anew, as status says.
+kubectl -n shop rollout restart deployment/agent-python deployment/agent-node >/dev/null
+kubectl -n shop rollout status deployment/agent-python deployment/agent-node --timeout=120s >/dev/null || true
+within 30000 "agents made anew know both" "0 outside" eval 'cli status -n shop || true'
