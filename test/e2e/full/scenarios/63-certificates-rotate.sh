@@ -43,3 +43,5 @@ check "no admission failed" "failed: 0$" failed_admissions
 kubectl -n shop rollout restart deployment/agent-python deployment/agent-node >/dev/null
 kubectl -n shop rollout status deployment/agent-python deployment/agent-node --timeout=120s >/dev/null || true
 within 30000 "agents made anew know both" "0 outside" eval 'cli status -n shop || true'
+agents_left() { kubectl -n shop get pods -l 'app in (agent-python, agent-node)' -o name | wc -l; }
+within 60000 "and those before are gone" "^2$" agents_left
