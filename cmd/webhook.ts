@@ -14,8 +14,9 @@ import { createLineWriter } from "#process/line-writer.ts";
 import { createLog } from "#process/log.ts";
 import { createRegistry } from "#process/metrics.ts";
 import { pollFiles } from "#process/polled-files.ts";
+import { register } from "#process/register-metrics.ts";
 import { CLUSTER_SHAPE, joinCluster, type SideOptions, standAlone } from "#webhook/cluster.ts";
-import { declareWebhookMetrics } from "#webhook/metrics.ts";
+import { WEBHOOK_METRICS } from "#webhook/metrics.ts";
 import { mutate } from "#webhook/mutate.ts";
 import { createPolicyCheck } from "#webhook/policies.ts";
 import { serveWebhook } from "#webhook/server.ts";
@@ -52,7 +53,7 @@ const problems = reading.ok ? nowhere : [problemText(reading.problems), ...nowhe
 const config = reading.ok && nowhere.length === 0 ? reading.config : await fail(problems.join("\n"), 78);
 
 const registry = createRegistry();
-const metrics = declareWebhookMetrics(registry);
+const metrics = register(registry, WEBHOOK_METRICS);
 fillControlMetrics(registry, { process: "webhook", version: VERSION, startedMs: systemClock.wallMs() });
 const faultText = (fault: unknown): string => (fault instanceof Error ? fault.message : String(fault));
 

@@ -11,11 +11,12 @@ import { VERSION } from "#contract/version.ts";
 import type { Kube } from "#kube/port.ts";
 import { fillControlMetrics } from "#process/control-metrics.ts";
 import type { Registry } from "#process/metrics.ts";
+import { register } from "#process/register-metrics.ts";
 import { type ActOptions, recordAct } from "./act.ts";
 import { acceptedEnds } from "./coverage.ts";
 import type { Finding } from "./ingest.ts";
 import type { SenderLimits } from "./limits.ts";
-import { declareCollectorMetrics } from "./metrics.ts";
+import { COLLECTOR_METRICS } from "./metrics.ts";
 import { createReadApi, type ReadApi } from "./read-api.ts";
 import { ReadLog } from "./read-log.ts";
 import { ReadThread } from "./read-worker.ts";
@@ -81,7 +82,7 @@ const OWN_ACTS = new Set(["remove", "erase", "accept", "read"]);
 
 export async function startClusterWork(base: Base, options: ClusterOptions): Promise<ClusterWork> {
   const { store, clock, database, onError } = base;
-  const metrics = declareCollectorMetrics(options.registry);
+  const metrics = register(options.registry, COLLECTOR_METRICS);
   fillControlMetrics(options.registry, { process: "collector", version: VERSION, startedMs: clock.wallMs() });
   const room = new Room({
     store,

@@ -1,5 +1,6 @@
 /** Every metric of the collector, in one place. No label carries a pod, a namespace or a word of a sender's. */
-import type { Distribution, Metric, MetricSpec, Registry, Series } from "#process/metrics.ts";
+import type { MetricSpec } from "#process/metrics.ts";
+import type { Registered } from "#process/register-metrics.ts";
 
 export const COLLECTOR_METRICS = {
   ready: {
@@ -187,19 +188,4 @@ export const COLLECTOR_METRICS = {
   },
 } as const satisfies Record<string, MetricSpec>;
 
-type Kinds = typeof COLLECTOR_METRICS;
-export type CollectorMetrics = {
-  readonly [K in keyof Kinds]: Kinds[K]["type"] extends "histogram" ? Metric<Distribution> : Metric<Series>;
-};
-
-export function declareCollectorMetrics(registry: Registry): CollectorMetrics {
-  const declared = Object.entries(COLLECTOR_METRICS as Record<string, MetricSpec>).map(([key, spec]) => [
-    key,
-    spec.type === "counter"
-      ? registry.counter(spec)
-      : spec.type === "gauge"
-        ? registry.gauge(spec)
-        : registry.histogram(spec),
-  ]);
-  return Object.fromEntries(declared) as CollectorMetrics;
-}
+export type CollectorMetrics = Registered<typeof COLLECTOR_METRICS>;

@@ -15,6 +15,7 @@ import { electLeader } from "#kube/leader.ts";
 import type { Kube } from "#kube/port.ts";
 import { servingNames } from "#kube/serving-names.ts";
 import { CONTENT_TYPE, type Registry } from "#process/metrics.ts";
+import { register } from "#process/register-metrics.ts";
 import { BUNDLE_KEY_ID, keepBundleKey } from "./bundle-key.ts";
 import { type BundleServer, serveBundles } from "./bundle-server.ts";
 import { type CompilerOptions, createCompiler } from "./compiler.ts";
@@ -24,7 +25,7 @@ import { recordGone, workOnFreezes } from "./freezes.ts";
 import { createIssuer } from "./issue.ts";
 import { startLeading } from "./leading.ts";
 import { createMaker } from "./maker.ts";
-import { declareControllerMetrics } from "./metrics.ts";
+import { CONTROLLER_METRICS } from "./metrics.ts";
 import { startRounds } from "./rounds.ts";
 import { writeStatuses } from "./status.ts";
 import { fetchTokenKeys } from "./token-keys.ts";
@@ -79,7 +80,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
   const { kube, namespace, clock, onFault, log } = options;
   const abort = new AbortController();
   const { signal } = abort;
-  const metrics = declareControllerMetrics(options.registry);
+  const metrics = register(options.registry, CONTROLLER_METRICS);
   const fault =
     (where: string) =>
     (what: unknown): void => {

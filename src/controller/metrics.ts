@@ -1,5 +1,6 @@
 /** Every metric of the controller, in one place. No label carries a word of an author's. */
-import type { Distribution, Metric, MetricSpec, Registry, Series } from "#process/metrics.ts";
+import type { MetricSpec } from "#process/metrics.ts";
+import type { Registered } from "#process/register-metrics.ts";
 
 export const CONTROLLER_METRICS = {
   bundleAnswers: {
@@ -143,19 +144,4 @@ export const CONTROLLER_METRICS = {
   },
 } as const satisfies Record<string, MetricSpec>;
 
-type Kinds = typeof CONTROLLER_METRICS;
-export type ControllerMetrics = {
-  readonly [K in keyof Kinds]: Kinds[K]["type"] extends "histogram" ? Metric<Distribution> : Metric<Series>;
-};
-
-export function declareControllerMetrics(registry: Registry): ControllerMetrics {
-  const declared = Object.entries(CONTROLLER_METRICS as Record<string, MetricSpec>).map(([key, spec]) => [
-    key,
-    spec.type === "counter"
-      ? registry.counter(spec)
-      : spec.type === "gauge"
-        ? registry.gauge(spec)
-        : registry.histogram(spec),
-  ]);
-  return Object.fromEntries(declared) as ControllerMetrics;
-}
+export type ControllerMetrics = Registered<typeof CONTROLLER_METRICS>;

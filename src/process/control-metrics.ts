@@ -5,7 +5,8 @@
  * Errs towards little: nothing here is needed to work, so nothing here can fail.
  */
 import type { MetricSpec, Registry } from "./metrics.ts";
-import { type Registered, register, SIDECAR_METRICS } from "./sidecar-metrics.ts";
+import { type Registered, register } from "./register-metrics.ts";
+import { SIDECAR_METRICS } from "./sidecar-metrics.ts";
 
 export const CONTROL_METRICS = {
   build: {

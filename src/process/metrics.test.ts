@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { createRegistry, type MetricSpec } from "./metrics.ts";
 import { fillProcessMetrics } from "./process-metrics.ts";
-import { register, SIDECAR_METRICS } from "./sidecar-metrics.ts";
+import { register } from "./register-metrics.ts";
+import { SIDECAR_METRICS } from "./sidecar-metrics.ts";
 
 const spec = (over: Partial<MetricSpec> = {}): MetricSpec => ({
   name: "x_total",

@@ -3,7 +3,8 @@
  * (a test), whatever the agent does and however many targets there are. No label carries a host, path, statement or name that an
  * agent chose.
  */
-import type { Distribution, Metric, MetricSpec, Registry, Series } from "./metrics.ts";
+import type { MetricSpec } from "./metrics.ts";
+import type { Registered } from "./register-metrics.ts";
 
 /** 10 µs to 100 ms: a cached decision, one with 20 rules, one that was out of fuel. */
 const DECISION_BUCKETS = [0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.02, 0.1] as const;
@@ -238,16 +239,4 @@ export const SIDECAR_METRICS = {
   },
 } as const satisfies Record<string, MetricSpec>;
 
-type Specs = Readonly<Record<string, MetricSpec>>;
-export type Registered<S extends Specs> = {
-  readonly [K in keyof S]: Metric<S[K]["type"] extends "histogram" ? Distribution : Series>;
-};
 export type SidecarMetrics = Registered<typeof SIDECAR_METRICS>;
-
-/** Makes the metrics of a catalogue; used as `metrics.connections.with("detected", "unknown").add(1)`. */
-export function register<const S extends Specs>(registry: Registry, specs: S): Registered<S> {
-  const made: Record<string, Metric<Series> | Metric<Distribution>> = {};
-  for (const [key, spec] of Object.entries(specs))
-    made[key] = spec.type === "histogram" ? registry.histogram(spec) : registry[spec.type](spec);
-  return made as Registered<S>;
-}

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import type { Decision } from "#contract/decision.ts";
 import { createRegistry } from "#process/metrics.ts";
-import { register, SIDECAR_METRICS } from "#process/sidecar-metrics.ts";
+import { register } from "#process/register-metrics.ts";
+import { SIDECAR_METRICS } from "#process/sidecar-metrics.ts";
 import { countVerdicts } from "./meters.ts";
 
 const ALLOW: Decision = {

@@ -1,5 +1,6 @@
 /** Every metric of the webhook, in one place. No label carries a word of an author's. */
-import type { Distribution, Metric, MetricSpec, Registry, Series } from "#process/metrics.ts";
+import type { MetricSpec } from "#process/metrics.ts";
+import type { Registered } from "#process/register-metrics.ts";
 
 export const WEBHOOK_METRICS = {
   reviews: {
@@ -35,18 +36,4 @@ export const WEBHOOK_METRICS = {
   },
 } as const satisfies Record<string, MetricSpec>;
 
-export interface WebhookMetrics {
-  readonly reviews: Metric<Series>;
-  readonly duration: Metric<Distribution>;
-  readonly certificate: Metric<Series>;
-  readonly reloads: Metric<Series>;
-}
-
-export function declareWebhookMetrics(registry: Registry): WebhookMetrics {
-  return {
-    reviews: registry.counter(WEBHOOK_METRICS.reviews),
-    duration: registry.histogram(WEBHOOK_METRICS.duration),
-    certificate: registry.gauge(WEBHOOK_METRICS.certificate),
-    reloads: registry.counter(WEBHOOK_METRICS.reloads),
-  };
-}
+export type WebhookMetrics = Registered<typeof WEBHOOK_METRICS>;

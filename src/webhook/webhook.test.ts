@@ -10,10 +10,11 @@ import { type Clock, systemClock } from "#core/clock.ts";
 import { type InjectionOptions, readOptions } from "#injection/options.ts";
 import { createRegistry } from "#process/metrics.ts";
 import { pollFiles } from "#process/polled-files.ts";
+import { register } from "#process/register-metrics.ts";
 import { makeAuthority } from "#sidecar/tls/authority.ts";
 import { leafCertificate, pem, spkiOf } from "#sidecar/tls/certificate.ts";
 import { readCertificate, type ServingCertificate } from "./certificate.ts";
-import { declareWebhookMetrics } from "./metrics.ts";
+import { WEBHOOK_METRICS } from "./metrics.ts";
 import { mutate } from "./mutate.ts";
 import { reasonLabel } from "./outcome.ts";
 import { type AdmissionAnswer, type AdmissionRequest, readReview } from "./review.ts";
@@ -180,7 +181,7 @@ beforeAll(async () => {
       },
       ready: () => true,
       registry,
-      metrics: declareWebhookMetrics(registry),
+      metrics: register(registry, WEBHOOK_METRICS),
       clock: systemClock,
       onFault: (fault) => faults.push(fault),
     },
