@@ -6,21 +6,29 @@ import { KubeconfigError } from "../../src/kube/kubeconfig.ts";
 import { type Kube, KubeError } from "../../src/kube/port.ts";
 import { findAccess, type UserAccess } from "../../src/kube/user-access.ts";
 
-export interface ClusterOptions {
+/** Which cluster. */
+export interface ClusterFlags {
   readonly kubeconfig?: string;
   readonly context?: string;
+}
+
+/** And where in it the gateway is. */
+export interface ClusterOptions extends ClusterFlags {
   readonly gatewayNamespace: string;
 }
 
-export function addClusterOptions(command: Command): Command {
+export function addClusterFlags(command: Command): Command {
   return command
     .option("--kubeconfig <file>", "the kubeconfig; default: as kubectl finds it, in a pod its service account")
-    .option("--context <name>", "a context of it; default: the current one")
-    .option("--gateway-namespace <name>", "the gateway's own namespace", "sidegate");
+    .option("--context <name>", "a context of it; default: the current one");
+}
+
+export function addClusterOptions(command: Command): Command {
+  return addClusterFlags(command).option("--gateway-namespace <name>", "the gateway's own namespace", "sidegate");
 }
 
 /** Rejects where no kubeconfig is found or it cannot be read. */
-export async function accessOf({ kubeconfig = "", context = "" }: ClusterOptions): Promise<UserAccess> {
+export async function accessOf({ kubeconfig = "", context = "" }: ClusterFlags): Promise<UserAccess> {
   return await findAccess(
     { kubeconfig, context },
     { env: process.env, home: homedir(), interactive: process.stdin.isTTY, wallMs: () => Date.now() },

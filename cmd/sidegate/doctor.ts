@@ -6,7 +6,8 @@ import { doctorChecks, examine } from "../../src/oncall/doctor.ts";
 import { createFacts } from "../../src/oncall/facts.ts";
 import { type Finding, renderFinding, renderTotal } from "../../src/oncall/finding.ts";
 import { proveNodes } from "../../src/oncall/node-proof.ts";
-import { addClusterOptions, type ClusterFlags, untilInterrupted, withCluster } from "./oncall-cluster.ts";
+import { addClusterFlags, type ClusterFlags } from "./cluster-options.ts";
+import { untilInterrupted, withCluster } from "./oncall-cluster.ts";
 
 interface DoctorFlags extends ClusterFlags {
   readonly namespace: string;
@@ -15,7 +16,7 @@ interface DoctorFlags extends ClusterFlags {
 }
 
 export function registerDoctor(program: Command): void {
-  addClusterOptions(program.command("doctor"))
+  addClusterFlags(program.command("doctor"))
     .description("Look at a cluster: what would refuse or let out an agent, each with its fix")
     .option("--namespace <name>", "the gateway's own namespace", "sidegate")
     .option("--nodes", "prove the redirect on each kind of node, by a pod that ends within a minute and is removed")

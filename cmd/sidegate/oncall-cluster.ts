@@ -1,30 +1,14 @@
-/** What every command that speaks to a cluster has in common: which cluster, and what is said when there is none or a right is missing. */
-import { homedir } from "node:os";
-import type { Command } from "commander";
+/** What the commands of the person on call have in common: what is said when there is no cluster or a right is missing, and how they stop. */
 import { createKube } from "../../src/kube/client.ts";
 import { KubeconfigError } from "../../src/kube/kubeconfig.ts";
 import { KubeError } from "../../src/kube/port.ts";
 import { createRaw } from "../../src/kube/raw.ts";
-import { findAccess } from "../../src/kube/user-access.ts";
 import { type Cluster, createCluster, MissingRight, UnknownKind, Unreachable } from "../../src/oncall/cluster.ts";
-
-export interface ClusterFlags {
-  readonly kubeconfig?: string;
-  readonly context?: string;
-}
-
-export function addClusterOptions(command: Command): Command {
-  return command
-    .option("--kubeconfig <file>", "the kubeconfig; default: as kubectl finds it, in a pod its service account")
-    .option("--context <name>", "a context of it; default: the current one");
-}
+import { accessOf, type ClusterFlags } from "./cluster-options.ts";
 
 /** Rejects where no kubeconfig is found or it cannot be read. */
-export async function openCluster({ kubeconfig = "", context = "" }: ClusterFlags): Promise<Cluster> {
-  const access = await findAccess(
-    { kubeconfig, context },
-    { env: process.env, home: homedir(), interactive: process.stdin.isTTY, wallMs: () => Date.now() },
-  );
+async function openCluster(flags: ClusterFlags): Promise<Cluster> {
+  const access = await accessOf(flags);
   return createCluster(createKube(access), createRaw(access));
 }
 

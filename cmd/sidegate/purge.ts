@@ -5,7 +5,8 @@ import { escapeForTerminal } from "../../src/core/escape.ts";
 import type { Cluster } from "../../src/oncall/cluster.ts";
 import { planPurge } from "../../src/oncall/purge.ts";
 import { leftoverName, purge } from "../../src/oncall/purge-act.ts";
-import { addClusterOptions, type ClusterFlags, withCluster } from "./oncall-cluster.ts";
+import { addClusterFlags, type ClusterFlags } from "./cluster-options.ts";
+import { withCluster } from "./oncall-cluster.ts";
 
 interface PurgeFlags extends ClusterFlags {
   readonly namespace: string;
@@ -15,7 +16,7 @@ interface PurgeFlags extends ClusterFlags {
 }
 
 export function registerPurge(program: Command): void {
-  addClusterOptions(program.command("purge"))
+  addClusterFlags(program.command("purge"))
     .description("Remove what an uninstall keeps: custom resources, keys, the record's volume, labels of namespaces")
     .option("--namespace <name>", "the gateway's own namespace", "sidegate")
     .option("--dry-run", "only list")

@@ -5,7 +5,8 @@ import { PROXY_UID } from "../../src/contract/names.ts";
 import type { Cluster } from "../../src/oncall/cluster.ts";
 import { isTight, redteam } from "../../src/oncall/redteam.ts";
 import { renderRedteam } from "../../src/oncall/redteam-text.ts";
-import { addClusterOptions, type ClusterFlags, untilInterrupted, withCluster } from "./oncall-cluster.ts";
+import { addClusterFlags, type ClusterFlags } from "./cluster-options.ts";
+import { untilInterrupted, withCluster } from "./oncall-cluster.ts";
 
 /** Put in by the bundler; in a clone the file is read. */
 declare const SIDEGATE_ATTEMPTS: string | undefined;
@@ -24,7 +25,7 @@ interface RedteamFlags extends ClusterFlags {
 }
 
 export function registerRedteam(program: Command): void {
-  addClusterOptions(program.command("redteam"))
+  addClusterFlags(program.command("redteam"))
     .description("Try to get past the gateway from inside a pod of an opted-in namespace, as uid 0 and as another")
     .requiredOption("-n, --namespace <name>", "the namespace")
     .option("--image <image>", "an image with python3", "docker.io/library/python:3.13-slim")

@@ -4,7 +4,8 @@ import type { Cluster } from "../../src/oncall/cluster.ts";
 import { createFacts } from "../../src/oncall/facts.ts";
 import { NoSuchNamespace, readStatus } from "../../src/oncall/status.ts";
 import { renderStatus } from "../../src/oncall/status-text.ts";
-import { addClusterOptions, type ClusterFlags, withCluster } from "./oncall-cluster.ts";
+import { addClusterFlags, type ClusterFlags } from "./cluster-options.ts";
+import { withCluster } from "./oncall-cluster.ts";
 
 interface StatusFlags extends ClusterFlags {
   readonly namespace?: string;
@@ -13,7 +14,7 @@ interface StatusFlags extends ClusterFlags {
 }
 
 export function registerStatus(program: Command): void {
-  addClusterOptions(program.command("status"))
+  addClusterFlags(program.command("status"))
     .description("Show which pods are outside the gate and why, what is stale or open on purpose, and what to type")
     .option("-n, --namespace <name>", "this namespace only; default: every one that opted in, and every pod that did")
     .option("--gateway-namespace <name>", "the gateway's own namespace", "sidegate")
