@@ -370,6 +370,11 @@ describe("a wrong value is refused in words that name it: the chart", () => {
       { "monitoring.rules.runbooks": "https://wiki.example/x#y" },
       /\/monitoring\/rules\/runbooks/,
     ],
+    [
+      "a namespace of which no Secret may be read, which would be every one",
+      { "credentials.namespaces": [{ name: "team", secrets: [] }] },
+      /\/credentials\/namespaces\/0\/secrets.*minItems/,
+    ],
     ["an excluded namespace that cannot be one", { excludedNamespaces: ["Kube_System"] }, /\/excludedNamespaces\/0/],
   ];
   for (const [name, values, words] of WRONG)
