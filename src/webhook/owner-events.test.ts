@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { POD_CONTROLLERS } from "#injection/owner.ts";
 import type { Outcome } from "./outcome.ts";
 import { createOwnerEvents } from "./owner-events.ts";
 import type { AdmissionRequest } from "./review.ts";
@@ -6,6 +7,7 @@ import type { AdmissionRequest } from "./review.ts";
 const request = (more: object = {}, uid = "u1"): AdmissionRequest =>
   ({
     namespace: "team",
+    userInfo: { username: POD_CONTROLLERS[0] },
     object: {
       metadata: { ownerReferences: [{ apiVersion: "apps/v1", kind: "ReplicaSet", name: "r", uid, controller: true }] },
     },
@@ -38,7 +40,8 @@ test("the same refusal of a workload's pods is told once an hour, another one at
 
 test.each([
   ["a dry run", request({ dryRun: true }), outcome("denied", "no")],
-  ["a pod that nobody owns", { namespace: "team", object: { metadata: {} } } as never, outcome("denied", "no")],
+  ["a pod that nobody owns", request({ object: { metadata: {} } }), outcome("denied", "no")],
+  ["an owner whom a pod's author invented", request({ userInfo: { username: "eve" } }), outcome("denied", "no")],
   ["what is none of ours", request(), outcome("misdirected")],
 ])("%s leaves no Event", (_what, asked, came) => {
   const { tell, said } = events();

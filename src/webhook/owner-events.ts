@@ -1,10 +1,11 @@
 /**
  * What came of a pod's review, as an Event on its workload: a refused pod never exists, so its author looks there. Once an hour for the
- * same thing; bounded; a dry run leaves none.
+ * same thing; bounded; a dry run leaves none. Anybody may write an owner into a pod: it counts from Kubernetes' own controllers only.
  */
 import { assertNever } from "#core/assert-never.ts";
 import type { Clock } from "#core/clock.ts";
 import { Lru } from "#core/lru.ts";
+import { POD_CONTROLLERS } from "#injection/owner.ts";
 import type { Tell } from "#kube/events.ts";
 import { controllerOf } from "./behind.ts";
 import type { Outcome } from "./outcome.ts";
@@ -12,6 +13,7 @@ import type { AdmissionRequest } from "./review.ts";
 
 const KEPT = 4_096;
 const AGAIN_MS = 3_600_000;
+const CONTROLLERS: ReadonlySet<string> = new Set(POD_CONTROLLERS);
 
 export type OwnerEvents = (request: AdmissionRequest, outcome: Outcome) => void;
 
@@ -20,6 +22,7 @@ export function createOwnerEvents({ tell, clock }: { readonly tell: Tell; readon
   return (request, outcome) => {
     const owner = controllerOf(request.object);
     if (owner?.uid === undefined || request.dryRun === true) return;
+    if (!CONTROLLERS.has(request.userInfo.username ?? "")) return;
     const said = textOf(outcome);
     if (said === null) return;
     const key = `${owner.uid}\0${said.reason}\0${said.message}`;
