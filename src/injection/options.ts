@@ -86,6 +86,9 @@ const OptionsSchema = Type.Object(
       ),
       { maxItems: 64, description: "Pods that run without the gateway although their namespace has opted in." },
     ),
+    excludedNamespaces: Type.Array(text, {
+      description: "Namespaces that no webhook and no admission policy looks at.",
+    }),
   },
   strict,
 );
@@ -115,6 +118,7 @@ export const DEFAULT_OPTIONS = {
   environment: {},
   deployers: [],
   exemptions: [],
+  excludedNamespaces: ["kube-system", "kube-public", "kube-node-lease"],
 } as const satisfies Partial<InjectionOptions>;
 
 const DEFAULT_BUNDLE = { url: "", configMap: "", keyId: "sidegate", scope: "sidegate" } as const;

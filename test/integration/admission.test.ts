@@ -636,6 +636,22 @@ describe("THREATS P4: tokens for the gateway's audience", () => {
     expectRefused(await create("free", pod), /audience/);
     pod.spec.volumes[0].name = VOLUME.token;
     expectRefused(await create("free", pod), /gateway's/);
+    // Its author's own containers under our names: admission compares them only where it is asked to.
+    const alike = plain();
+    alike.metadata.annotations = { "sidegate.dev/injected": "1", "sidegate.dev/proxy-uid": "1947264001" };
+    alike.spec.volumes = pod.spec.volumes;
+    alike.spec.initContainers = [CONTAINER.init, CONTAINER.sidecar].map((name) => ({
+      name,
+      image: "theirs:1",
+      volumeMounts: [{ name: VOLUME.token, mountPath: "/t" }],
+    }));
+    expectRefused(await create("free", structuredClone(alike)), /this name is the gateway's/);
+    alike.metadata.labels["sidegate.dev/inject"] = "true";
+    const compared = await create("free", alike);
+    expect(compared.status).not.toBe(201);
+    expect(compared.body.message).toMatch(/sidegate-gateway-pods/);
+    const ours = injected((p) => Object.assign(p.metadata.labels, { "sidegate.dev/inject": "true" }));
+    expect(await create("free", ours)).toMatchObject({ status: 201 });
     pod.spec.volumes[0].name = "mine";
     expectRefused(
       await create(
@@ -785,7 +801,7 @@ describe("THREATS P12: a namespace's label", () => {
     const rbac = "/apis/rbac.authorization.k8s.io/v1";
     await plane.call("POST", `${rbac}/clusterroles`, {
       metadata: { name: "namespace-writer" },
-      rules: [{ apiGroups: [""], resources: ["namespaces"], verbs: ["get", "patch", "update"] }],
+      rules: [{ apiGroups: [""], resources: ["namespaces"], verbs: ["get", "create", "patch", "update"] }],
     });
     for (const name of ["ben", "argo"])
       await plane.call("POST", `${rbac}/clusterrolebindings`, {
@@ -814,6 +830,20 @@ describe("THREATS P12: a namespace's label", () => {
     expectRefused(await until("agents", "2026-01-12T00:00:00Z", NAMESPACE_ADMIN), /observe-until/);
     expect(await until("agents", null, NAMESPACE_ADMIN)).toMatchObject({ status: 200 });
     expect(await until("agents", "2026-01-12T00:00:00Z")).toMatchObject({ status: 200 });
+  });
+  test("whoever may make a namespace makes it opted in, of any tier, and never observing only", async () => {
+    const made = (metadata: object, as?: As): Promise<Answer> =>
+      plane.call("POST", "/api/v1/namespaces?dryRun=All", { metadata: { name: "new", ...metadata } }, as);
+    for (const labels of [{}, { "sidegate.dev/inject": "all" }, { "sidegate.dev/tier": "enforced" }])
+      expect(await made({ labels }, NAMESPACE_ADMIN)).toMatchObject({ status: 201 });
+    const labels = { "sidegate.dev/inject": "all", "sidegate.dev/mode": "observe" };
+    const annotations = { "sidegate.dev/observe-until": "2026-01-12T00:00:00Z" };
+    expectRefused(await made({ labels }, NAMESPACE_ADMIN), /mode/);
+    expectRefused(await made({ annotations }, NAMESPACE_ADMIN), /observe-until/);
+    expect(await made({ labels, annotations }, { user: "argo", groups: ["system:authenticated"] })).toMatchObject({
+      status: 201,
+    });
+    expect(await made({ labels, annotations })).toMatchObject({ status: 201 });
   });
   test("those in guard.managers and whoever has the verb unguard may", async () => {
     expect(

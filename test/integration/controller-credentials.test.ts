@@ -8,8 +8,11 @@ import { request } from "node:https";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { parse } from "yaml";
 import { BUNDLE_PATH, CREDENTIAL_PATH } from "#contract/control-environment.ts";
 import type { CredentialSource, WantedCredential } from "#contract/credential.ts";
+import { injectPod } from "#injection/inject.ts";
+import { readOptions } from "#injection/options.ts";
 import { openBundle } from "#policy/bundle.ts";
 import { createHttpBundleSource } from "#policy/source/http.ts";
 import { readTargets } from "#policy/targets.ts";
@@ -75,10 +78,16 @@ async function tokenFor(
 }
 
 async function makePod(name: string, app: string, namespace = "team"): Promise<Pod> {
-  const made = await lab.plane.call("POST", `/api/v1/namespaces/${namespace}/pods`, {
-    metadata: { name, labels: { app }, annotations: { "sidegate.dev/injected": "yes" } },
+  // As the webhook makes it, and admission lets it pass.
+  const reading = readOptions(parse(INJECTION));
+  if (reading.kind === "malformed") throw new Error(JSON.stringify(reading.violations));
+  const plain = {
+    metadata: { name, labels: { app, "sidegate.dev/inject": "true" } },
     spec: { containers: [{ name: "app", image: "app:1" }] },
-  });
+  };
+  const result = injectPod(plain, reading.options, () => 1_947_264_001);
+  if (result.kind === "denied") throw new Error(JSON.stringify(result.violations));
+  const made = await lab.plane.call("POST", `/api/v1/namespaces/${namespace}/pods`, result.pod);
   expect(made.status, JSON.stringify(made.body)).toBe(201);
   const { uid } = made.body["metadata"] as { uid: string };
   return { name, uid, token: await tokenFor({ name, uid }, {}, namespace) };
@@ -155,9 +164,10 @@ beforeAll(async () => {
     SIDEGATE_CLUSTER: "test",
     SIDEGATE_CALLER_ADDRESS: "any",
     SIDEGATE_CREDENTIAL_NAMESPACES: "team,vault",
+    SIDEGATE_INJECTION: file,
   };
   controllers.push(lab.start("controller", "one", environment), lab.start("controller", "two", environment));
-  const webhook = lab.start("webhook", "webhook", { ...environment, SIDEGATE_INJECTION: file });
+  const webhook = lab.start("webhook", "webhook", environment);
   ports = await Promise.all([...controllers.map((one) => one.port), webhook.port]);
   await until(20_000, "the runtime ConfigMap", async () => {
     const found = await lab.plane.call("GET", "/api/v1/namespaces/sidegate/configmaps/sidegate-runtime");

@@ -2,7 +2,8 @@
  * What an agent's pod may not ask for: the rules of `src/injection/forbidden-*.ts` once more, in CEL, from the same lists. Here
  * nothing is put right, only refused: a pod that the webhook saw passes.
  */
-import { PATHS, PROXY_UID, TOKEN_AUDIENCE } from "#contract/names.ts";
+import { NAMESPACE_LABEL } from "#contract/control-environment.ts";
+import { LABEL, PATHS, PROXY_UID, TOKEN_AUDIENCE } from "#contract/names.ts";
 import { MESH, OUR_PORTS, PLAIN_RESOURCE, SECURITY_MEMBERS } from "#injection/forbidden-container.ts";
 import { CONFINED_TYPES } from "#injection/forbidden-pod.ts";
 import { PROJECTED_SOURCES, VOLUME_KINDS } from "#injection/forbidden-volume.ts";
@@ -238,8 +239,8 @@ export function audiencePolicy(): Policy {
         message: `spec.volumes[].projected: tokens for "${TOKEN_AUDIENCE}" are the gateway's own; use another audience`,
       },
       {
-        // Bearing the name of our volume is only of use beside our containers, and there it is compared field by field.
-        expression: `!object.spec.volumes.exists(v, v.name == "sidegate-token") || object.spec.?initContainers.orValue([]).exists(c, c.name in ${OUR_NAMES})`,
+        // Beside our containers, and where these are compared field by field: elsewhere their names are anybody's.
+        expression: `!object.spec.volumes.exists(v, v.name == "sidegate-token") || (object.spec.?initContainers.orValue([]).exists(c, c.name in ${OUR_NAMES}) && (object.metadata.?labels[?${quote(LABEL.inject)}].orValue("") == "true" || namespaceObject.metadata.?labels[?${quote(NAMESPACE_LABEL.inject)}].orValue("") == "all"))`,
         message: "spec.volumes[sidegate-token]: this name is the gateway's",
       },
     ],

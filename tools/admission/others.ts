@@ -140,18 +140,22 @@ export function tokenPolicy(): Policy {
 /** A namespace's labels, from loose to strict; a step upwards is everybody's who may write the namespace. */
 export function namespacePolicy(): Policy {
   const date = (object: string): string => `${object}.metadata.?annotations[?${quote(OBSERVE_UNTIL)}].orValue("")`;
-  const before = (name: string): string => `oldObject.metadata.?labels[?${quote(`${API_GROUP}/${name}`)}].orValue("")`;
+  // A new namespace had nothing: it may opt in and be of any tier, but not observe only.
+  const was = (expression: string): string => `(request.operation == "CREATE" ? "" : ${expression})`;
+  const dateBefore = was(date("oldObject"));
+  const before = (name: string): string =>
+    was(`oldObject.metadata.?labels[?${quote(`${API_GROUP}/${name}`)}].orValue("")`);
   const after = (name: string): string => `object.metadata.?labels[?${quote(`${API_GROUP}/${name}`)}].orValue("")`;
   const manager = `request.userInfo.username in params.data["guardManagers"].split("\\n") || request.userInfo.?groups.orValue([]).exists(g, g in params.data["guardGroups"].split("\\n")) || authorizer.group(${quote(API_GROUP)}).resource("namespaces").name(request.name).check("unguard").allowed()`;
   return {
     name: "sidegate-namespaces",
     about: "Only guard.managers take a namespace out of the gateway, lower its tier, or let it observe only.",
     params: true,
-    rules: [{ apiGroups: [""], resources: ["namespaces"], operations: ["UPDATE"] }],
+    rules: [{ apiGroups: [""], resources: ["namespaces"], operations: ["CREATE", "UPDATE"] }],
     conditions: {
       changed: [
         ...["inject", "tier", "mode"].map((name) => `${after(name)} != ${before(name)}`),
-        `${date("object")} != ${date("oldObject")}`,
+        `${date("object")} != ${dateBefore}`,
       ].join(" || "),
     },
     variables: { manager },
@@ -161,7 +165,7 @@ export function namespacePolicy(): Policy {
         message: `metadata.labels[${API_GROUP}/inject]: only those in guard.managers take a namespace out of the gateway`,
       },
       {
-        expression: `${after("tier")} == ${before("tier")} || ${after("tier")} == "locked" || variables.manager`,
+        expression: `request.operation == "CREATE" || ${after("tier")} == ${before("tier")} || ${after("tier")} == "locked" || variables.manager`,
         message: `metadata.labels[${API_GROUP}/tier]: only those in guard.managers lower a namespace's tier`,
       },
       {
@@ -169,7 +173,7 @@ export function namespacePolicy(): Policy {
         message: `metadata.labels[${API_GROUP}/mode]: only those in guard.managers let a namespace observe only`,
       },
       {
-        expression: `${date("object")} in ["", ${date("oldObject")}] || variables.manager`,
+        expression: `${date("object")} in ["", ${dateBefore}] || variables.manager`,
         message: `metadata.annotations[${OBSERVE_UNTIL}]: only those in guard.managers say how long a namespace observes only`,
       },
     ],

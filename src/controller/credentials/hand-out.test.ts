@@ -2,7 +2,11 @@ import { afterEach, describe, expect, test } from "vitest";
 import type { CredentialFrom } from "#contract/credential-from.ts";
 import type { TargetSpec } from "#contract/target.ts";
 import type { fetchToken } from "#identity/client-credentials.ts";
+import { optionsFor } from "#injection/complete-options.ts";
+import { injectPod } from "#injection/inject.ts";
+import { type InjectionOptions, readOptions } from "#injection/options.ts";
 import type { SecretObject } from "#kube/certificate-keeper.ts";
+import type { KubeObject } from "#kube/port.ts";
 import { RESOURCE } from "#kube/resources.ts";
 import { FakeTime } from "../../../test/conformance/ports.ts";
 import { fakeKube } from "../../../test/support/kube.ts";
@@ -29,6 +33,25 @@ afterEach(() => {
 const FROM: CredentialFrom = { kind: "password", secret: { name: "db" }, user: "app" };
 const SPEC: TargetSpec = { hosts: ["db.shop.svc"], ports: [5432], credential: "db", credentialFrom: FROM };
 
+const READ = readOptions({
+  image: "proxy:1",
+  collector: { url: "https://collector.example", ca: "" },
+  bundle: { url: "https://bundles.example", publicKey: "" },
+  exemptions: [{ namespace: "shop", serviceAccount: "old", reason: "a test", until: "2026-01-31" }],
+  excludedNamespaces: ["monitoring"],
+});
+if (READ.kind === "malformed") throw new Error(JSON.stringify(READ.violations));
+const INJECTION = READ.options;
+
+/** As admission lets it pass, made long after the exemption's last day. */
+function injectedPod(namespace: string, name: string, more: object = {}): KubeObject {
+  const metadata = { namespace, name, uid: `uid-${name}`, creationTimestamp: "2026-06-01T00:00:00Z" };
+  const plain = { metadata, spec: { containers: [{ name: "app", image: "app:1" }], ...more } };
+  const result = injectPod(plain, optionsFor(INJECTION, namespace, {}), () => 1_947_264_001);
+  if (result.kind === "denied") throw new Error(JSON.stringify(result.violations));
+  return result.pod as unknown as KubeObject;
+}
+
 interface Asked {
   readonly uid?: string;
   readonly pod?: string;
@@ -51,6 +74,8 @@ class World {
   readonly faults: unknown[] = [];
   readonly asked: string[] = [];
   collector: "there" | "away" = "there";
+  injection: InjectionOptions | null = INJECTION;
+  namespaceLabels: Readonly<Record<string, string>> = { "sidegate.dev/inject": "all" };
   endpoint: typeof fetchToken = () => Promise.reject(new Error("nobody asks for a token here"));
   readonly secrets;
   readonly handOut;
@@ -74,7 +99,8 @@ class World {
       secrets: this.secrets,
       tokens: createTokens({ clock: this.time, fetch: (wanted) => this.endpoint(wanted) }),
       lifetimeMs: 300_000,
-      whyNotNow: (identity) => whyNotNow(this.kube, identity, { injection: null, namespaceLabels: {} }),
+      whyNotNow: (identity) =>
+        whyNotNow(this.kube, identity, { injection: this.injection, namespaceLabels: this.namespaceLabels }),
       acts: {
         record: (act) => {
           if (this.collector === "away") return Promise.reject(new Error("the collector is away"));
@@ -99,9 +125,7 @@ class World {
   ): void {
     const address = `10.0.0.${this.assigned.size + 7}`;
     const uid = `uid-${name}`;
-    this.kube.seed(RESOURCE.pod, [
-      { metadata: { namespace, name, uid, annotations: { "sidegate.dev/injected": "1" } } },
-    ]);
+    this.kube.seed(RESOURCE.pod, [injectedPod(namespace, name)]);
     const policy = { kind: "AgentPolicy", namespace, name: `p-${name}` } as Parameters<typeof makeSet>[0][number];
     const set = makeSet([policy], namespace);
     const pod: ObservedPod = { namespace, name, uid, labels: {}, addresses: [address] };
@@ -299,6 +323,49 @@ describe("C2: a pod is given nothing", () => {
     expect(await w.ask()).toMatchObject({ status: 403, why: "the pod is gone" });
     w.kube.seed(RESOURCE.pod, [{ metadata: { namespace: "shop", name: "agent", uid: "another" } }]);
     expect(await w.ask()).toMatchObject({ status: 403, why: "the pod is gone" });
+    expect(w.acts).toEqual([]);
+  });
+
+  test("whose containers nobody has compared: not opted in, excluded, exempt now or when it was made", async () => {
+    const w = await world();
+    // Its author made everything in it, containers of our names too.
+    const alike = injectedPod("shop", "agent") as { metadata: KubeObject["metadata"]; spec: Record<string, unknown> };
+    alike.spec["initContainers"] = [
+      { name: "sidegate-init", image: "theirs:1" },
+      { name: "sidegate", image: "theirs:1", volumeMounts: [{ name: "sidegate-token", mountPath: "/t" }] },
+    ];
+    w.kube.seed(RESOURCE.pod, [alike]);
+    for (const labels of [{}, { "sidegate.dev/inject": "opt-in" }]) {
+      w.namespaceLabels = labels;
+      expect(await w.ask()).toMatchObject({
+        status: 403,
+        why: expect.stringContaining("neither the pod nor its namespace has opted in") as string,
+      });
+    }
+    const labelled = { ...alike.metadata, labels: { "sidegate.dev/inject": "true" } };
+    w.kube.seed(RESOURCE.pod, [{ ...injectedPod("shop", "agent"), metadata: labelled }]);
+    expect((await w.ask()).status).toBe(200);
+    w.injection = { ...INJECTION, excludedNamespaces: ["shop"] };
+    expect(await w.ask()).toMatchObject({ status: 403, why: expect.stringContaining("is excluded") as string });
+    w.injection = INJECTION;
+    for (const [creationTimestamp, status] of [
+      ["2026-01-31T23:59:59Z", 403],
+      ["no time", 403],
+      ["2026-02-01T00:00:01Z", 200],
+    ] as const) {
+      const exempt = injectedPod("shop", "agent", { serviceAccountName: "old" });
+      w.kube.seed(RESOURCE.pod, [{ ...exempt, metadata: { ...labelled, creationTimestamp } }]);
+      expect((await w.ask()).status).toBe(status);
+    }
+  });
+
+  test("while it is not known what injection makes of a pod", async () => {
+    const w = await world();
+    w.injection = null;
+    expect(await w.ask()).toMatchObject({
+      status: 403,
+      why: expect.stringContaining("what injection makes") as string,
+    });
     expect(w.acts).toEqual([]);
   });
 

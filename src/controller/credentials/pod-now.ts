@@ -3,11 +3,14 @@
  * its pod.
  *
  * What only differs by release (our own containers, after an upgrade) is none of this: a running pod's are guarded by admission.
- * What would run past the gateway is: then no credential is handed out.
+ * So a pod that admission does not look at is refused, whatever it bears: there, containers of our names are anybody's. And what would
+ * run past the gateway is: then no credential is handed out.
  */
-import { ANNOTATION } from "#contract/names.ts";
+import { NAMESPACE_LABEL } from "#contract/control-environment.ts";
+import { ANNOTATION, LABEL } from "#contract/names.ts";
 import type { PodIdentity } from "#identity/pod-token.ts";
 import { optionsFor } from "#injection/complete-options.ts";
+import { exemptionFor } from "#injection/exemptions.ts";
 import { hasOurVolumeName } from "#injection/forbidden-volume.ts";
 import { injectPod } from "#injection/inject.ts";
 import type { InjectionOptions } from "#injection/options.ts";
@@ -36,13 +39,28 @@ export async function whyNotNow(
   if (pod === null || pod.metadata.uid !== uid) return "the pod is gone";
   if (pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed") return "the pod has ended";
   if (pod.metadata.annotations?.[ANNOTATION.injected] === undefined) return "the pod has no gateway";
-  if (options.injection === null) return null;
-  const again = injectPod(pod, optionsFor(options.injection, namespace, options.namespaceLabels), () => {
+  const { injection, namespaceLabels } = options;
+  if (injection === null) return "it is not known here (yet) what injection makes of a pod";
+  const unguarded = whyUnguarded(pod, injection, namespaceLabels);
+  if (unguarded !== null) return `${unguarded}: nobody has looked whether the gateway in it is ours`;
+  const again = injectPod(pod, optionsFor(injection, namespace, namespaceLabels), () => {
     throw new Error("an injected pod has a uid");
   });
   if (again.kind === "injected") return null;
   const theirs = again.violations.find(({ field }) => !isOurs(pod, field));
   return theirs === undefined ? null : `the pod runs past the gateway: ${theirs.field}: ${theirs.message}`;
+}
+
+/** Why admission has not compared the pod's containers of our names with what injection makes. Null: it has. */
+function whyUnguarded(pod: PodObject, injection: InjectionOptions, namespaceLabels: Labels): string | null {
+  const { namespace = "", labels = {}, creationTimestamp = "" } = pod.metadata;
+  if (injection.excludedNamespaces.includes(namespace)) return `namespace ${namespace} is excluded`;
+  if (namespaceLabels[NAMESPACE_LABEL.inject] !== "all" && labels[LABEL.inject] !== "true")
+    return "neither the pod nor its namespace has opted in";
+  // One that holds now held then, too: they only end. Where that time cannot be read, each has held.
+  const madeMs = Date.parse(creationTimestamp);
+  const exempt = exemptionFor(injection, namespace, pod, Number.isNaN(madeMs) ? 0 : madeMs);
+  return exempt === null ? null : "the pod's service account is or was exempt";
 }
 
 function isOurs({ spec = {} }: PodObject, field: string): boolean {
