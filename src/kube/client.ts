@@ -34,7 +34,8 @@ interface Call {
   readonly signal?: AbortSignal;
 }
 
-export function createKube(access: KubeAccess): Kube {
+/** `answerMs`: until the head of an answer, of a watch as well. */
+export function createKube(access: KubeAccess, answerMs = REQUEST_MS): Kube {
   const agent = new Agent({ keepAlive: true, maxSockets: 16, keepAliveMsecs: 10_000 });
 
   async function open(call: Call, pooled: boolean): Promise<IncomingMessage> {
@@ -55,8 +56,16 @@ export function createKube(access: KubeAccess): Kube {
       },
       ...(call.signal === undefined ? {} : { signal: call.signal }),
     });
-    outgoing.on("response", resolve);
-    outgoing.on("error", reject);
+    // A watch goes on for long, but it begins at once or never.
+    const limit = setTimeout(() => outgoing.destroy(new Error(`no answer within ${answerMs} ms`)), answerMs);
+    outgoing.on("response", (response) => {
+      clearTimeout(limit);
+      resolve(response);
+    });
+    outgoing.on("error", (fault) => {
+      clearTimeout(limit);
+      reject(fault);
+    });
     outgoing.end(body ?? undefined);
     return promise;
   }
