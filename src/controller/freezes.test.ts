@@ -121,6 +121,26 @@ test("each freeze, and its end, is put on record once, and a lifted one goes awa
   ]);
 });
 
+test("while the collector is away each freeze's pods are counted all the same, and it is asked once in a round", async () => {
+  const { known, fleet, freeze } = world();
+  const kube = fakeKube();
+  kube.seed(RESOURCE.freeze, [freezeObject("team", "f1", {}), freezeObject("other", "f2", {})]);
+  for (const object of kube.all(RESOURCE.freeze)) freeze(object);
+  fleet.recompute();
+  let asked = 0;
+  const acts: Acts = {
+    record: () => {
+      asked++;
+      return Promise.reject(new Error("no collector"));
+    },
+  };
+  const faults: unknown[] = [];
+  const work = { kube, known, fleet, acts, onFault: (fault: unknown) => void faults.push(fault) };
+  await workOnFreezes(work, new AbortController().signal);
+  expect(kube.all(RESOURCE.freeze)).toMatchObject([{ status: { pods: 2 } }, { status: { pods: 1 } }]);
+  expect([asked, faults.length]).toEqual([1, 1]);
+});
+
 test("a freeze that somebody deleted is on record as ended, by nobody who is known", async () => {
   const told: Act[] = [];
   await recordGone(observeFreeze(freezeObject("team", "f1", {}), "sidegate"), {

@@ -15,7 +15,10 @@ export interface FreezeWork {
   readonly onFault: (fault: unknown) => void;
 }
 
-/** The leader's round: records what is new of each freeze, counts its pods, takes away what is over. Rejects never. */
+/**
+ * The leader's round: counts each freeze's pods, records what is new of it, takes away what is over. Rejects never. Counting comes first
+ * and needs no collector: who froze waits for it. What is not recorded after the collector's first fault is left to the next round.
+ */
 export async function workOnFreezes(
   { kube, known, fleet, acts, onFault }: FreezeWork,
   signal: AbortSignal,
@@ -23,24 +26,36 @@ export async function workOnFreezes(
   const pods = new Map<string, number>();
   for (const { frozen } of fleet.assigned.values())
     if (frozen !== null) pods.set(frozen.id, (pods.get(frozen.id) ?? 0) + 1);
-  for (const freeze of known.freezes.values()) {
-    if (signal.aborted) return;
-    const at = { namespace: freeze.namespace, name: freeze.name };
+  const countOf = ({ uid }: ObservedFreeze): number => pods.get(uid) ?? 0;
+  const write = ({ namespace, name }: ObservedFreeze, status: FreezeStatus): Promise<unknown> =>
+    kube.patch(RESOURCE.freeze, { namespace, name }, { status }, "status");
+  const tried = async (work: () => Promise<unknown>): Promise<void> => {
     try {
-      const recorded = await record(freeze, acts);
-      const counted = pods.get(freeze.uid) ?? 0;
-      const { status } = freeze;
-      if (freeze.lifted !== null && (recorded === "lifted" || acts === null)) {
-        await kube.remove(RESOURCE.freeze, at);
-        continue;
-      }
-      if (status.recorded !== recorded || (status.pods ?? -1) !== counted) {
-        const next: FreezeStatus = { pods: counted, ...(recorded === undefined ? {} : { recorded }) };
-        await kube.patch(RESOURCE.freeze, at, { status: next }, "status");
-      }
+      await work();
     } catch (fault) {
       if (!hasStatus(fault, 404)) onFault(fault);
     }
+  };
+  const freezes = [...known.freezes.values()];
+  for (const freeze of freezes) {
+    if (signal.aborted) return;
+    const { status } = freeze;
+    if ((status.pods ?? -1) !== countOf(freeze)) await tried(() => write(freeze, { ...status, pods: countOf(freeze) }));
+  }
+  for (const freeze of freezes) {
+    if (signal.aborted) return;
+    const { namespace, name, lifted, status } = freeze;
+    let recorded: FreezeStatus["recorded"];
+    try {
+      recorded = await record(freeze, acts);
+    } catch (fault) {
+      onFault(fault);
+      return;
+    }
+    if (lifted !== null && (recorded === "lifted" || acts === null))
+      await tried(() => kube.remove(RESOURCE.freeze, { namespace, name }));
+    else if (recorded !== undefined && status.recorded !== recorded)
+      await tried(() => write(freeze, { pods: countOf(freeze), recorded }));
   }
 }
 
