@@ -94,6 +94,7 @@ try {
           drawUid: () => randomInt(PROXY_UID.first, PROXY_UID.last + 1),
           nowMs: () => systemClock.wallMs(),
           behind: await side.behind(request),
+          optedIn: side.optedIn(request.namespace ?? ""),
           podSecurity: side.podSecurity(request.namespace ?? ""),
         });
         side.ownerEvents(request, outcome);
@@ -102,7 +103,7 @@ try {
       workloads: (request) =>
         stampWorkload(request, {
           deployers: side.options(request.namespace ?? "").deployers,
-          mayName: side.optedIn(request.namespace ?? ""),
+          optedIn: side.optedIn(request.namespace ?? ""),
         }),
       validate: (request) => validate(request, side.options(request.namespace ?? ""), systemClock.wallMs()),
       policies: createPolicyCheck({

@@ -10,7 +10,7 @@ const stamped = (annotations: Record<string, string>, template: object = { spec:
   spec: { template },
 });
 const write = (before: unknown, after: unknown, user: string) =>
-  workloadStamps({ before, after, user, deployer: user === ARGO });
+  workloadStamps({ before, after, user, deployer: user === ARGO, optedIn: true });
 
 test("who makes a workload is its creator and its template's writer, whatever the manifest says", () => {
   const forged = stamped({ [creator]: "bob", [templateWriter]: "bob", [owner]: "bob" });
@@ -42,6 +42,35 @@ test("a deployer names the owner, and may change it; nobody else can, nor take i
   expect(write(made, stamped({ [owner]: "bob" }), ARGO)).toMatchObject({ [owner]: "bob" });
 });
 
+test("THREATS P10: stamps that an author wrote while nobody looked count for nothing once the template asks for the gateway", () => {
+  const forged = { [creator]: "grace", [templateWriter]: "grace", [owner]: "grace" };
+  const asking = (image: string) => ({ metadata: { labels: { "sidegate.dev/inject": "true" } }, spec: { image } });
+  const elsewhere = (before: unknown, after: unknown) =>
+    workloadStamps({ before, after, user: "eve", deployer: false, optedIn: false });
+  const nobody = { [creator]: null, [templateWriter]: "eve", [owner]: null };
+  expect(elsewhere(stamped(forged), stamped(forged, asking("a:1")))).toEqual(nobody);
+  const cron = (template: object) => ({
+    metadata: { annotations: forged },
+    spec: { jobTemplate: { spec: { template } } },
+  });
+  expect(elsewhere(cron({}), cron(asking("a:1")))).toEqual(nobody);
+  const made = { [creator]: "ada", [templateWriter]: "ada" };
+  expect(elsewhere(stamped(made, asking("a:1")), stamped(forged, asking("b:2")))).toEqual({
+    [creator]: "ada",
+    [templateWriter]: "eve",
+    [owner]: null,
+  });
+  // Where the whole namespace has opted in, each write was looked at.
+  expect(write(stamped(made), stamped(made, asking("a:1")), "eve")).toMatchObject({ [creator]: "ada" });
+});
+
+test("a workload's owner counts only where the whole namespace has opted in", () => {
+  const behind = { creator: ARGO, templateWriter: ARGO, owner: "ada" };
+  const made = { user: POD_CONTROLLERS[0], behind, deployers: [ARGO] };
+  expect(podStamps(podOf(), { ...made, optedIn: true })).toMatchObject({ [owner]: "ada" });
+  expect(podStamps(podOf(), { ...made, optedIn: false })).toMatchObject({ [owner]: null });
+});
+
 const podOf = (annotations: Record<string, string> = {}) => ({
   metadata: { annotations, ownerReferences: [{ kind: "ReplicaSet", name: "agent-1", controller: true }] },
 });
@@ -49,21 +78,29 @@ const FORGED = { [creator]: "x", [workloadCreator]: "x", [templateWriter]: "x", 
 
 test("a controller's pod has its workload's people; the owner only where a deployer made the workload", () => {
   const behind = { creator: ARGO, templateWriter: "bob", owner: "ada@example.com" };
-  expect(podStamps(podOf(FORGED), POD_CONTROLLERS[0], behind, [ARGO])).toEqual({
+  expect(podStamps(podOf(FORGED), { user: POD_CONTROLLERS[0], behind, deployers: [ARGO], optedIn: true })).toEqual({
     [creator]: POD_CONTROLLERS[0],
     [workload]: "ReplicaSet/agent-1",
     [workloadCreator]: ARGO,
     [templateWriter]: "bob",
     [owner]: "ada@example.com",
   });
-  expect(podStamps(podOf(FORGED), POD_CONTROLLERS[0], behind, [])).toMatchObject({ [owner]: null });
+  expect(podStamps(podOf(FORGED), { user: POD_CONTROLLERS[0], behind, deployers: [], optedIn: true })).toMatchObject({
+    [owner]: null,
+  });
 });
 
 test("THREATS P10: a person's own pod has no workload and no owner, whatever it says of itself; a deployer's may name an owner", () => {
   const nothing = { [workload]: null, [workloadCreator]: null, [templateWriter]: null };
   const behind = { creator: "ada", templateWriter: "ada", owner: "ada" };
-  expect(podStamps(podOf(FORGED), "eve", behind, [ARGO])).toEqual({ ...nothing, [creator]: "eve", [owner]: null });
-  expect(podStamps(podOf({ [owner]: "ada" }), ARGO, NOBODY, [ARGO])).toEqual({
+  expect(podStamps(podOf(FORGED), { user: "eve", behind, deployers: [ARGO], optedIn: true })).toEqual({
+    ...nothing,
+    [creator]: "eve",
+    [owner]: null,
+  });
+  expect(
+    podStamps(podOf({ [owner]: "ada" }), { user: ARGO, behind: NOBODY, deployers: [ARGO], optedIn: false }),
+  ).toEqual({
     ...nothing,
     [creator]: ARGO,
     [owner]: "ada",

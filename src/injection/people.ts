@@ -5,7 +5,7 @@
  * `creator` and `template-writer` are the API server's words. `owner` is a person whom a deployer (a GitOps controller, which is none)
  * names; it counts from a deployer only.
  */
-import { ANNOTATION } from "#contract/names.ts";
+import { ANNOTATION, LABEL } from "#contract/names.ts";
 import { equalJson } from "#core/json-diff.ts";
 import type { Stamps } from "./inject.ts";
 import { POD_CONTROLLERS, workloadOf } from "./owner.ts";
@@ -50,11 +50,17 @@ export interface WorkloadWrite {
   readonly user: string;
   /** Whether this one may name an owner. */
   readonly deployer: boolean;
+  /** The namespace has opted in as a whole. */
+  readonly optedIn: boolean;
 }
 
-/** The stamps of a workload that somebody makes or changes. Controllers' writes are not shown to us. */
-export function workloadStamps({ before, after, user, deployer }: WorkloadWrite): Stamps {
-  const was = before === null ? { ...NOBODY, creator: user } : peopleOf(before);
+/**
+ * The stamps of a workload that somebody makes or changes. Controllers' writes are not shown to us, nor are those of templates that do
+ * not ask for the gateway, where the namespace has not opted in: what stands on such a one is its author's word.
+ */
+export function workloadStamps({ before, after, user, deployer, optedIn }: WorkloadWrite): Stamps {
+  const guarded = optedIn || asksForGateway(before) || !asksForGateway(after);
+  const was = before === null ? { ...NOBODY, creator: user } : guarded ? peopleOf(before) : NOBODY;
   const rewritten = before === null || !equalJson(templateOf(before), templateOf(after));
   const owner = deployer ? peopleOf(after).owner : was.owner;
   const orNone = (text: string): string | null => (text === "" ? null : text);
@@ -71,14 +77,40 @@ export function templateOf(workload: unknown): unknown {
   return spec?.jobTemplate ?? spec?.template;
 }
 
+interface Labelled {
+  readonly metadata?: { readonly labels?: Readonly<Record<string, unknown>> };
+}
+
+/** Whether the template's own label asks for the gateway. */
+function asksForGateway(workload: unknown): boolean {
+  const { spec } = (workload ?? {}) as {
+    readonly spec?: {
+      readonly template?: Labelled;
+      readonly jobTemplate?: { readonly spec?: { readonly template?: Labelled } };
+    };
+  };
+  return [spec?.template, spec?.jobTemplate?.spec?.template].some(
+    (template) => template?.metadata?.labels?.[LABEL.inject] === "true",
+  );
+}
+
 const CONTROLLERS: ReadonlySet<string> = new Set(POD_CONTROLLERS);
 
-/** The stamps of a new pod. `behind`: its workload's, where a built-in controller makes it. */
-export function podStamps(pod: unknown, user: string, behind: WorkloadPeople, deployers: readonly string[]): Stamps {
+export interface PodMade {
+  readonly user: string;
+  /** Its workload's, where a built-in controller makes it. */
+  readonly behind: WorkloadPeople;
+  readonly deployers: readonly string[];
+  /** The namespace has opted in as a whole: elsewhere nobody names an owner on a workload. */
+  readonly optedIn: boolean;
+}
+
+/** The stamps of a new pod. */
+export function podStamps(pod: unknown, { user, behind, deployers, optedIn }: PodMade): Stamps {
   const orNone = (text: string): string | null => (text === "" ? null : text);
   const made = CONTROLLERS.has(user) ? behind : NOBODY;
   const namer = CONTROLLERS.has(user) ? behind.creator : user;
-  const named = CONTROLLERS.has(user) ? behind.owner : peopleOf(pod).owner;
+  const named = CONTROLLERS.has(user) ? (optedIn ? behind.owner : "") : peopleOf(pod).owner;
   return {
     [ANNOTATION.creator]: user,
     [ANNOTATION.workload]: orNone(workloadOf(pod, user)),

@@ -18,12 +18,14 @@ export interface MutateOptions {
   readonly podSecurity?: "" | "baseline" | "restricted";
   /** Of the workload that the pod belongs to; absent: not known. */
   readonly behind?: WorkloadPeople;
+  /** The pod's namespace has opted in as a whole; absent: not known. */
+  readonly optedIn?: boolean;
 }
 
 /** Called again after other webhooks (`reinvocationPolicy: IfNeeded`): what it injected before, it leaves as it is. */
 export function mutate(
   request: AdmissionRequest,
-  { injection, drawUid, nowMs, behind = NOBODY, podSecurity = "" }: MutateOptions,
+  { injection, drawUid, nowMs, behind = NOBODY, optedIn = false, podSecurity = "" }: MutateOptions,
 ): Outcome {
   if (request.resource.resource !== "pods" || request.subResource !== undefined || request.operation !== "CREATE")
     return { kind: "misdirected", reason: request.resource.resource, answer: misdirected(request) };
@@ -32,7 +34,8 @@ export function mutate(
     return { kind: "exempt", reason: "", answer: allowed(request) };
   if (podSecurity !== "") return refused(request, [podSecurityViolation(podSecurity)]);
   // Never what the author wrote there. The API server says who asked.
-  const stamps = podStamps(request.object, request.userInfo.username ?? "", behind, options.deployers);
+  const user = request.userInfo.username ?? "";
+  const stamps = podStamps(request.object, { user, behind, deployers: options.deployers, optedIn });
   const result = injectPod(request.object, options, drawUid, stamps);
   if (result.kind === "denied") return refused(request, result.violations);
   const warnings = result.warnings.map(({ field, message }) => `sidegate: ${field}: ${message}`);

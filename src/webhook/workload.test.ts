@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { AdmissionRequest } from "./review.ts";
 import { stampWorkload } from "./workload.ts";
 
-const DEPLOYERS = { deployers: ["flux"], mayName: true };
+const DEPLOYERS = { deployers: ["flux"], optedIn: true };
 const deployment = (annotations?: Record<string, string>, image = "a:1") => ({
   metadata: { name: "x", ...(annotations === undefined ? {} : { annotations }) },
   spec: { template: { spec: { containers: [{ name: "app", image }] } } },
@@ -40,7 +40,7 @@ test("a workload is stamped with who makes it, and its author's other annotation
 test("an owner whom nobody may name is taken out with a warning, also a deployer's where the namespace has not opted in", () => {
   const object = deployment({ "sidegate.dev/owner": "grace" });
   expect(patched(asked("flux", object))).toMatchObject({ "sidegate.dev/owner": "grace" });
-  expect(patched(asked("flux", object), { ...DEPLOYERS, mayName: false })).not.toHaveProperty(["sidegate.dev/owner"]);
+  expect(patched(asked("flux", object), { ...DEPLOYERS, optedIn: false })).not.toHaveProperty(["sidegate.dev/owner"]);
   const { answer } = stampWorkload(asked("ada", object), DEPLOYERS);
   expect(answer.response.warnings?.join()).toContain("identity.deployers");
 });

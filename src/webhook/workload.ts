@@ -23,18 +23,24 @@ interface Metadata {
 
 export interface StampOptions {
   readonly deployers: readonly string[];
-  /** Whether a deployer may name an owner here: only where the namespace has opted in, because elsewhere no policy guards it. */
-  readonly mayName: boolean;
+  /** The namespace has opted in as a whole. Elsewhere no deployer names an owner, and what unguarded authors wrote is not believed. */
+  readonly optedIn: boolean;
 }
 
-export function stampWorkload(request: AdmissionRequest, { deployers, mayName }: StampOptions): Outcome {
+export function stampWorkload(request: AdmissionRequest, { deployers, optedIn }: StampOptions): Outcome {
   const { resource, subResource, operation, object } = request;
   const known = WORKLOADS.has(`${resource.group}/${resource.resource}`) && subResource === undefined;
   if (!known || (operation !== "CREATE" && operation !== "UPDATE") || typeof object !== "object" || object === null)
     return { kind: "misdirected", reason: resource.resource, answer: misdirected(request) };
   const user = request.userInfo.username ?? "";
   const before = operation === "CREATE" ? null : (request.oldObject ?? {});
-  const stamps = workloadStamps({ before, after: object, user, deployer: mayName && deployers.includes(user) });
+  const stamps = workloadStamps({
+    before,
+    after: object,
+    user,
+    deployer: optedIn && deployers.includes(user),
+    optedIn,
+  });
   const { metadata = {} } = object as Metadata;
   const annotations = Object.fromEntries(
     Object.entries({ ...metadata.annotations, ...stamps }).filter(([, text]) => text !== null),

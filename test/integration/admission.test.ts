@@ -3,7 +3,7 @@
  * the admission policies of the chart alone, and whoever has not opted in notices nothing.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { CONTAINER, PATHS, PROXY_UID, VOLUME } from "#contract/names.ts";
+import { ANNOTATION, CONTAINER, PATHS, PROXY_UID, VOLUME } from "#contract/names.ts";
 import { injectPod } from "#injection/inject.ts";
 import { type InjectionOptions, readOptions } from "#injection/options.ts";
 import { POD_CONTROLLERS } from "#injection/owner.ts";
@@ -649,7 +649,7 @@ describe("THREATS P4: tokens for the gateway's audience", () => {
     alike.metadata.labels["sidegate.dev/inject"] = "true";
     const compared = await create("free", alike);
     expect(compared.status).not.toBe(201);
-    expect(compared.body.message).toMatch(/sidegate-gateway-pods/);
+    expect(compared.body.message).toMatch(/binding 'sidegate-[a-z]+-pods'/);
     const ours = injected((p) => Object.assign(p.metadata.labels, { "sidegate.dev/inject": "true" }));
     expect(await create("free", ours)).toMatchObject({ status: 201 });
     pod.spec.volumes[0].name = "mine";
@@ -788,6 +788,24 @@ describe("THREATS P10: who made a workload, while nobody answers at the webhook"
     expectRefused(await make("free", deployment({}, asks)), /creator/);
     expect(await make("free", deployment(STAMPS, asks))).toMatchObject({ status: 201 });
     expectRefused(await make("free", deployment({ ...STAMPS, "sidegate.dev/owner": "grace" }, asks)), /opted in/);
+  });
+
+  test("what stood on it while nobody looked is nobody's word once its template asks for the gateway", async () => {
+    const names = ["creator", "template-writer", "owner"].map((name) => `sidegate.dev/${name}`);
+    const forged = Object.fromEntries(names.map((name) => [name, "grace"]));
+    const made = await plane.call("POST", at("free", "deployments"), deployment(forged), AUTHOR);
+    expect(made.status).toBe(201);
+    const ask = (annotations: object): Promise<Answer> =>
+      plane.call(
+        "PATCH",
+        `${at("free", "deployments")}/x?dryRun=All`,
+        { metadata: { annotations }, spec: { template: { metadata: { labels: { "sidegate.dev/inject": "true" } } } } },
+        AUTHOR,
+      );
+    const honest = { [ANNOTATION.creator]: null, [ANNOTATION.templateWriter]: AUTHOR.user, [ANNOTATION.owner]: null };
+    expectRefused(await ask({ ...honest, [ANNOTATION.creator]: "grace" }), /creator/);
+    expectRefused(await ask({ ...honest, [ANNOTATION.owner]: "grace" }), /owner/);
+    expect(await ask(honest)).toMatchObject({ status: 200 });
   });
 });
 

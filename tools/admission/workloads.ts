@@ -12,7 +12,11 @@ import type { Check, Policy } from "./policy.ts";
 const annotation = (object: string, name: string): string =>
   `${object}.metadata.?annotations[?${quote(name)}].orValue("")`;
 const now = (name: string): string => annotation("object", name);
-const before = (name: string): string => annotation("oldObject", name);
+/** Of the object as it was, where somebody looked at it then. */
+const before = (name: string): string => `(variables.guardedBefore ? ${annotation("oldObject", name)} : "")`;
+
+const labelled = (object: string): string =>
+  `[${object}.spec.?template.?metadata.?labels.orValue({}), ${object}.spec.?jobTemplate.?spec.?template.?metadata.?labels.orValue({})].exists(l, l[?${quote(LABEL.inject)}].orValue("") == "true")`;
 
 const WHEN = "the gateway's webhook, which writes it, did not answer; try again";
 const NAMES = quotedList(PEOPLE_ANNOTATIONS);
@@ -36,7 +40,7 @@ const CHECKS: readonly Check[] = [
 ];
 
 const ownerCheck = (deployer: string): Check => ({
-  expression: `${now(ANNOTATION.owner)} == (request.operation == "CREATE" ? "" : ${before(ANNOTATION.owner)})${deployer}`,
+  expression: `${now(ANNOTATION.owner)} == ${before(ANNOTATION.owner)}${deployer}`,
   message: `metadata.annotations[${ANNOTATION.owner}]: only a deployer (value identity.deployers) names an owner, and only in a namespace that has opted in`,
 });
 
@@ -60,6 +64,7 @@ export function workloadPolicy(): Policy {
     ...BASE,
     name: "sidegate-workloads",
     about: "A workload says who made it and who last wrote its template; its author does not.",
+    variables: { ...BASE.variables, guardedBefore: `request.operation == "UPDATE"` },
     params: true,
     conditions: { "not-by-controllers": NOT_BY_CONTROLLERS },
     checks: [...CHECKS, ownerCheck(` || ${DEPLOYER}`)],
@@ -72,10 +77,12 @@ export function labelledWorkloadPolicy(): Policy {
     ...BASE,
     name: "sidegate-workloads-labelled",
     about: "The same where only the pod template's label asks for the gateway.",
+    // What stands on one whose template did not ask is its author's word.
+    variables: { ...BASE.variables, guardedBefore: `request.operation == "UPDATE" && ${labelled("oldObject")}` },
     params: false,
     conditions: {
       "not-by-controllers": NOT_BY_CONTROLLERS,
-      labelled: `[object.spec.?template.?metadata.?labels.orValue({}), object.spec.?jobTemplate.?spec.?template.?metadata.?labels.orValue({})].exists(l, l[?${quote(LABEL.inject)}].orValue("") == "true")`,
+      labelled: labelled("object"),
     },
     checks: [...CHECKS, ownerCheck("")],
   };
