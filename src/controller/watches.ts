@@ -72,24 +72,28 @@ export async function watchAll(options: WatchOptions): Promise<void> {
       return before !== undefined && known.stored.delete(before.id);
     },
   } as Map<string, StoredBundle>;
-  const freezes = startCache<ObservedFreeze>({
-    kube: options.kube,
-    resource: RESOURCE.freeze,
-    project: (object) => observeFreeze(object, own),
-    onFault: options.onFault,
-    signal: options.signal,
-    maxEntries: MAX.freezes,
-    onChange(key, value) {
-      const before = known.freezes.get(key);
-      if (value !== undefined) known.freezes.set(key, value);
-      else known.freezes.delete(key);
-      if (value === undefined && before !== undefined) options.thawed?.(before);
-      options.changed();
-    },
-  });
+  const followFreezes = (scope: Scope, mine: (namespace: string) => boolean): Promise<void> =>
+    startCache<ObservedFreeze>({
+      kube: options.kube,
+      resource: RESOURCE.freeze,
+      scope,
+      project: (object) => (mine(object.metadata.namespace ?? "") ? observeFreeze(object, own) : null),
+      onFault: options.onFault,
+      signal: options.signal,
+      maxEntries: MAX.freezes,
+      onChange(key, value) {
+        const before = known.freezes.get(key);
+        if (value !== undefined) known.freezes.set(key, value);
+        else known.freezes.delete(key);
+        if (value === undefined && before !== undefined) options.thawed?.(before);
+        options.changed();
+      },
+    }).synced;
+  // Those of our own namespace are everybody's: however many a tenant makes, these are seen.
+  const freezes = [followFreezes({ namespace: own }, () => true), followFreezes({}, (namespace) => namespace !== own)];
   await Promise.all([
     // Nothing is served before it is known who is frozen; only where the resource itself is missing (CRDs of an older release) nobody is.
-    missing(options.kube, RESOURCE.freeze).then((none) => (none ? undefined : freezes.synced)),
+    missing(options.kube, RESOURCE.freeze).then((none) => (none ? undefined : Promise.all(freezes))),
     follow(RESOURCE.agentPolicy, observePolicy, { map: known.policies, max: MAX.policies }),
     follow(RESOURCE.clusterAgentPolicy, observePolicy, { map: known.policies, max: MAX.policies }),
     follow(RESOURCE.egressTarget, observeTarget, { map: known.targets, max: MAX.targets }),

@@ -70,14 +70,25 @@ test("what went away while nobody watched is noticed by the next listing", async
   expect([...cache.entries.keys()]).toEqual(["a/stays"]);
 });
 
-test("more objects than the bound are a fault, not memory", async () => {
-  const { kube, faults, start, until } = setUp(3);
+test("more objects than the bound are a fault told once, not memory; the others go on, and there is room again later", async () => {
+  const { kube, faults, heard, start, until } = setUp(3);
   kube.seed(
     RESOURCE.service,
     Array.from({ length: 9 }, (_, n) => service(`s${n}`)),
   );
   const cache = start();
-  await until(() => faults.length > 0);
+  await cache.synced;
   expect(cache.entries.size).toBe(3);
-  expect(String(faults[0])).toContain("more than 3 services");
+  expect(faults.map(String)).toEqual([expect.stringContaining("more than 3 services")]);
+  while ((kube.calls.get("watch services") ?? 0) === 0) await Promise.resolve();
+  await kube.patch(RESOURCE.service, { namespace: "a", name: "s8" }, { metadata: { labels: { value: "2" } } });
+  await kube.patch(RESOURCE.service, { namespace: "a", name: "s1" }, { metadata: { labels: { value: "2" } } });
+  await until(() => heard.includes("a/s1=2"));
+  expect(faults).toHaveLength(1);
+  for (let n = 2; n < 8; n++) await kube.remove(RESOURCE.service, { namespace: "a", name: `s${n}` });
+  await until(() => heard.includes("a/s2=gone"));
+  kube.endWatches();
+  await until(() => heard.includes("a/s8=2"));
+  expect([...cache.entries.keys()].sort()).toEqual(["a/s0", "a/s1", "a/s8"]);
+  expect(faults).toHaveLength(1);
 });

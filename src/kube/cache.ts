@@ -2,7 +2,8 @@
  * What there is of one kind, kept up to date: list, then watch from there; after a gap, list again. Only what `project` makes of an
  * object is kept, so that a thousand pods cost a thousand small values.
  *
- * Bounded in entries. Errs towards the last state known: a lost connection changes nothing and is tried again, ever more slowly.
+ * Bounded in entries: what is more is told once for each listing and left out, and looked for again whenever the watch ends; everything
+ * else goes on. Errs towards the last state known: a lost connection changes nothing and is tried again, ever more slowly.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { hasStatus, type Kube, type KubeObject, keyOf, nameOf, type Resource, type Scope } from "./port.ts";
@@ -35,6 +36,8 @@ const MAX_RETRY_MS = 15_000;
 export function startCache<V>(options: CacheOptions<V>): Cache<V> {
   const { kube, resource, scope = {}, project, onChange, onFault, maxEntries, signal } = options;
   const entries = new Map<string, V>();
+  /** Something was left out since the last listing began. */
+  let full = false;
   const { promise: synced, resolve, reject } = Promise.withResolvers<void>();
 
   function set(key: string, value: V | null): void {
@@ -45,8 +48,12 @@ export function startCache<V>(options: CacheOptions<V>): Cache<V> {
       onChange(key, undefined, before);
       return;
     }
-    if (before === undefined && entries.size >= maxEntries)
-      throw new RangeError(`more than ${maxEntries} ${resource.plural}`);
+    if (before === undefined && entries.size >= maxEntries) {
+      if (!full)
+        onFault(new RangeError(`more than ${maxEntries} ${resource.plural}: the others are not seen`), resource);
+      full = true;
+      return;
+    }
     entries.set(key, value);
     onChange(key, value, before);
   }
@@ -55,6 +62,7 @@ export function startCache<V>(options: CacheOptions<V>): Cache<V> {
     const seen = new Set<string>();
     let continues = "";
     let version = "";
+    full = false;
     do {
       const page = await kube.list(resource, scope, { limit: PAGE, continues });
       for (const object of page.items) {
@@ -81,6 +89,7 @@ export function startCache<V>(options: CacheOptions<V>): Cache<V> {
           if (event.type === "BOOKMARK") continue;
           set(keyOf(nameOf(event.object)), event.type === "DELETED" ? null : project(event.object));
         }
+        if (full) version = "";
       } catch (fault) {
         if (signal.aborted) break;
         // 410: what happened since is forgotten. Anything else may have lost an event, and a list costs little.
