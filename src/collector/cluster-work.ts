@@ -23,6 +23,7 @@ import { ReadThread } from "./read-worker.ts";
 import { createReaders } from "./readers.ts";
 import { type RetentionRules, retain } from "./retention.ts";
 import { Room } from "./room.ts";
+import { Rounds } from "./rounds.ts";
 import type { ClusterDoor, HttpResponse, ServerOptions } from "./server.ts";
 import { ALIVE_MS } from "./verify.ts";
 
@@ -124,6 +125,10 @@ export async function startClusterWork(base: Base, options: ClusterOptions): Pro
     metrics.removed.with("size").add(removed.size);
     metrics.retainedAt.with().value = clock.wallMs() / 1000;
     await room.measure();
+    if (removed.overBytes > 0)
+      throw new Error(
+        `the store is ${removed.overBytes} bytes over its bound, and nothing more may go: legal holds, acts, or lines that are too young`,
+      );
   }
 
   const reading = new ReadThread(options.thread);
@@ -140,8 +145,9 @@ export async function startClusterWork(base: Base, options: ClusterOptions): Pro
 
   rounds.every(MEASURE_EVERY_MS, "room", async () => void (await room.measure()));
   rounds.every(COUNT_EVERY_MS, "count", count);
-  rounds.every(options.retainEveryMs, "retention", applyRetention);
-  rounds.every(options.verifyEveryMs, "verify", verify);
+  // A verification holds one state of the store: what is removed beside it, the log keeps.
+  rounds.everyAlone(options.retainEveryMs, "retention", applyRetention);
+  rounds.everyAlone(options.verifyEveryMs, "verify", verify);
 
   options.registry.beforeReading(() => {
     const { usedBytes, limitBytes, full, secondsLeft } = room.state;
@@ -215,39 +221,4 @@ async function takeAct(options: ActOptions, actor: string, text: string): Promis
   const { key, act: what, members }: Static<typeof Act> = given;
   const seq = await recordAct(options, what, { ...members, actor }, { key });
   return { status: 200, body: `{"recorded":${seq}}` };
-}
-
-/** Work that comes back: never two of a kind at once, waited for at the end. */
-class Rounds {
-  readonly #timers: NodeJS.Timeout[] = [];
-  readonly #running = new Map<string, Promise<void>>();
-  readonly #work = new Map<string, () => Promise<void>>();
-  readonly #fault: (where: string, cause: unknown) => void;
-
-  constructor(fault: (where: string, cause: unknown) => void) {
-    this.#fault = fault;
-  }
-
-  /** `everyMs`: 0: only when asked for. */
-  every(everyMs: number, name: string, work: () => Promise<void>): void {
-    this.#work.set(name, work);
-    if (everyMs <= 0) return;
-    const timer = setInterval(() => this.soon(name), everyMs);
-    timer.unref();
-    this.#timers.push(timer);
-  }
-
-  soon(name: string): void {
-    const work = this.#work.get(name);
-    if (work === undefined || this.#running.has(name)) return;
-    const round = work()
-      .catch((cause: unknown) => this.#fault(name, cause))
-      .finally(() => this.#running.delete(name));
-    this.#running.set(name, round);
-  }
-
-  async close(): Promise<void> {
-    for (const timer of this.#timers) clearInterval(timer);
-    await Promise.all(this.#running.values());
-  }
 }

@@ -7,6 +7,7 @@ import { type Collected, collecting, temporaryStore } from "../../test/support/c
 import { WORKLOAD } from "../../test/support/record.ts";
 import { acceptEnd } from "./accept.ts";
 import { recordAct } from "./act.ts";
+import { coverageOf } from "./coverage.ts";
 import type { Sender } from "./ingest.ts";
 import { checkProof, makeProof } from "./proof.ts";
 import { KEEP_ALL, type RetentionRules, readRetention, retain } from "./retention.ts";
@@ -54,6 +55,30 @@ async function boot(w: World, namespace: string, pod: string, commits: number, e
   return name;
 }
 
+/** Further commits, of so many lines each. */
+async function goesOn(w: World, name: string, commits = 1, lines = 1): Promise<void> {
+  const row = await w.store.boot(name);
+  const [namespace = "", pod = ""] = (row?.pod ?? "").split("/");
+  const sender: Sender = { subject: pod, claims: { namespace, pod, uid: `uid-${pod}` } };
+  let { lastSeq: seq, chain } = row ?? { lastSeq: 0, chain: "" };
+  const text: string[] = [];
+  for (let n = 0; n < commits; n++) {
+    const cores = Array.from({ length: lines }, () => `{"seq":${++seq},"t":${w.clock.now},"k":"note"}\n`).join("");
+    chain = linkParts(chain, Buffer.from(cores));
+    text.push(cores, `{"c":${seq},"h":"${chain}"}\n`);
+  }
+  const before = w.findings.length;
+  const said = await w.ingest({ boot: name, lines: Buffer.from(text.join("")), gap: false, sender });
+  expect(said).toEqual({ kind: "acknowledged", seq });
+  expect(w.findings.slice(before)).toEqual([]);
+  const report = await verifyStore({ ...w, nowMs: w.clock.now, aliveMs: 90_000, publicKey: null, expect: null });
+  expect(report.findings).toEqual([]);
+  const [covered] = (await coverageOf(w.store, null, { sinceMs: 0, nowMs: w.clock.now, aliveMs: 90_000 })).filter(
+    ({ boot }) => boot === name,
+  );
+  expect(covered).toMatchObject({ missing: 0, end: "running", lastSeq: seq });
+}
+
 const rules = (over: Partial<RetentionRules>): RetentionRules => ({ ...KEEP_ALL, ...over });
 const verify = (w: World, nowMs = w.clock.now + 1e9) =>
   verifyStore({ store: w.store, nowMs, aliveMs: 1, publicKey: null, expect: null });
@@ -82,7 +107,7 @@ describe("by age", () => {
       w,
       rules({ days: 30, namespaces: new Map([["bank", 365]]), legalHolds: new Set(["court"]) }),
     );
-    expect(removed).toEqual({ age: 8, size: 0 });
+    expect(removed).toEqual({ age: 8, size: 0, overBytes: 0 });
     const boots = (await w.store.boots()).map(({ boot: name }) => name);
     expect(boots).not.toContain(old);
     expect(boots).toEqual(expect.arrayContaining([held, longer, young]));
@@ -99,7 +124,7 @@ describe("by age", () => {
     await proven(w);
     expect(
       await retain(w, rules({ days: 30, legalHolds: new Set(["court"]), namespaces: new Map([["bank", 365]]) })),
-    ).toEqual({ age: 0, size: 0 });
+    ).toEqual({ age: 0, size: 0, overBytes: 0 });
   });
 
   test("a boot that goes on loses whole commits from its beginning, and its chain goes on from there", async () => {
@@ -107,24 +132,24 @@ describe("by age", () => {
     const name = await boot(w, "team", "a", 9, false);
     await w.store.seen(name, w.clock.now + 35 * DAY);
     w.clock.now += 35 * DAY;
-    expect(await retain(w, rules({ days: 30 }))).toEqual({ age: 9, size: 0 });
+    expect(await retain(w, rules({ days: 30 }))).toEqual({ age: 9, size: 0, overBytes: 0 });
     expect(await w.store.boot(name)).toMatchObject({ baseSeq: 9, lastSeq: 19 });
     const seenAt = w.clock.now;
     await proven(w, seenAt);
     w.clock.now += 2 * DAY;
-    expect(await retain(w, rules({ days: 30 }))).toEqual({ age: 4, size: 0 });
+    expect(await retain(w, rules({ days: 30 }))).toEqual({ age: 4, size: 0, overBytes: 0 });
     await proven(w, seenAt);
   });
 
   test("nothing is removed by a rule that nobody made, nor because a sender's clock says that it is old", async () => {
     const w = await world();
     await boot(w, "team", "a", 3);
-    expect(await retain(w, KEEP_ALL)).toEqual({ age: 0, size: 0 });
+    expect(await retain(w, KEEP_ALL)).toEqual({ age: 0, size: 0, overBytes: 0 });
     const name = await boot(w, "team", "b", 3);
     const db = new DatabaseSync(w.file);
     db.prepare("UPDATE records SET t = 1 WHERE boot = (SELECT id FROM boots WHERE boot = ?)").run(name);
     db.close();
-    expect(await retain(w, rules({ days: 1 }))).toEqual({ age: 0, size: 0 });
+    expect(await retain(w, rules({ days: 1 }))).toEqual({ age: 0, size: 0, overBytes: 0 });
   });
 
   test("a rule that cannot be read is refused whole", () => {
@@ -191,17 +216,74 @@ test("a store over its bound loses its oldest lines, as few as are enough, and g
     w.clock.now += 40 * DAY;
   }
   const before = await w.store.usage();
-  const maxBytes = Math.round(before.bytes * 0.7);
+  const maxBytes = Math.round(before.liveBytes * 0.7);
   const removed = await retain(w, rules({ maxBytes, legalHolds: new Set(["court"]) }));
   expect(removed.size).toBeGreaterThan(0);
   const after = await w.store.usage();
-  expect(after.bytes).toBeLessThanOrEqual(maxBytes);
+  expect(after.liveBytes).toBeLessThanOrEqual(maxBytes);
+  expect(removed.overBytes).toBe(0);
   expect(after.fileBytes).toBeLessThan(before.fileBytes);
   const pods = (await w.store.boots()).map(({ pod }) => pod);
   expect(pods).toContain("court/p0");
   expect(pods).toContain("team/p11");
   expect(pods).not.toContain("team/p1");
   await proven(w);
+});
+
+describe("a store that stays over its bound", () => {
+  test("for what may not be removed keeps the newest of everybody, says so, and takes the next batch of those who run", async () => {
+    const w = await world();
+    await boot(w, "court", "held", 200);
+    const running = await boot(w, "team", "a", 20, false);
+    w.clock.now = ((await w.store.boot(running))?.seenAt ?? 0) + 60_000;
+    const removed = await retain(w, rules({ maxBytes: 1, legalHolds: new Set(["court"]) }));
+    expect(removed.size).toBeGreaterThan(0);
+    expect(removed.overBytes).toBeGreaterThan(0);
+    const left = await w.store.boot(running);
+    expect(left).toMatchObject({ lastSeq: 41 });
+    expect(left?.baseSeq).toBeLessThan(41);
+    await goesOn(w, running);
+  });
+
+  test("forgets no sidecar that may still run, also where all of its lines are old enough", async () => {
+    const w = await world();
+    const quiet = await boot(w, "team", "a", 1, false);
+    w.clock.now = ((await w.store.boot(quiet))?.seenAt ?? 0) + 3_600_000;
+    await retain(w, rules({ days: 1 / 48 }));
+    expect(await w.store.boot(quiet)).toMatchObject({ baseSeq: 3, lastSeq: 3 });
+    await goesOn(w, quiet);
+    w.clock.now += 3 * DAY;
+    await retain(w, rules({ days: 1 }));
+    expect(await w.store.boot(quiet)).toBe(null);
+    await proven(w);
+  });
+
+  test("does not count what a reader keeps of the write-ahead log", async () => {
+    const w = await world();
+    for (let n = 0; n < 6; n++) {
+      await boot(w, "team", `p${n}`, 20);
+      w.clock.now += 40 * DAY;
+    }
+    const measured = await w.store.usage();
+    Object.assign(w.store, { usage: async () => await Promise.resolve({ ...measured, bytes: measured.bytes * 10 }) });
+    expect(await retain(w, rules({ maxBytes: measured.liveBytes }))).toEqual({ age: 0, size: 0, overBytes: 0 });
+  });
+});
+
+test("a boot longer than one act's lines goes in several acts, each a transaction of its own", async () => {
+  const w = await world();
+  const name = await boot(w, "team", "a", 0, false);
+  await goesOn(w, name, 30, 400);
+  w.clock.now += 100 * DAY;
+  let pauses = 0;
+  const removed = await retain(w, rules({ days: 30 }), async () => void (await Promise.resolve(pauses++)));
+  expect(removed).toEqual({ age: 12_001, size: 0, overBytes: 0 });
+  const acts = await w.store.find({ kinds: ["act"], limit: 9 });
+  const counts = acts.map(({ core }) => (JSON.parse(Buffer.from(core).toString()) as { count: number }).count);
+  expect(counts.toReversed()).toEqual([4_801, 4_800, 2_400]);
+  expect(pauses).toBeGreaterThanOrEqual(3);
+  expect(await w.store.boot(name)).toBe(null);
+  expect((await verify(w)).findings).toEqual([]);
 });
 
 test("an act has nobody's number or time but ours, and one with a key is recorded once", async () => {

@@ -4,8 +4,9 @@
  * removal is an act on record, in the same step, that `verify` holds against what is gone.
  *
  * Errs towards keeping: a namespace under legal hold loses nothing, a line that may be young enough stays with its whole commit, and
- * acts of the control plane are never removed. A sender's clock decides nothing alone: a line is at least as old as its boot's last
- * sign of life, and at most as old as its first, by our clock.
+ * acts of the control plane are never removed; for want of space alone the newest part of the record does not go, and a sidecar that
+ * may still run is not forgotten. A sender's clock decides nothing alone: a line is at least as old as its boot's last sign of life,
+ * and at most as old as its first, by our clock.
  */
 import { Type } from "typebox";
 import { Compile } from "typebox/compile";
@@ -57,14 +58,18 @@ export function readRetention(text: string): RetentionRules {
 export interface Removed {
   readonly age: number;
   readonly size: number;
+  /** Bytes that the store is over its bound still: of namespaces under legal hold, of acts, or of lines that are too young. */
+  readonly overBytes: number;
 }
 
 const DAY_MS = 86_400_000;
 /** Boots that one act names, and lines that one step removes at most: a step holds up those who write. */
 const BOOTS_PER_ACT = 200;
-const LINES_PER_ACT = 20_000;
-/** Where the store is too large, the time that the record spans goes in so many steps, as far as it must. */
+const LINES_PER_ACT = 5_000;
+/** Where the store is too large, the time that the record spans goes in so many steps, as far as it must; the last one never. */
 const SIZE_STEPS = 20;
+/** A sidecar without a sign of life for so long does not come back. */
+const LOST_MS = DAY_MS;
 
 /** One round. Rejects where the store fails; what was removed until then is on record. `pause`: between the steps. */
 export async function retain(
@@ -79,16 +84,18 @@ export async function retain(
     return keep === 0 ? 0 : now - keep * DAY_MS;
   };
   const age = await sweep(options, rules, { reason: "age", before: aged, pause });
-  const first = rules.maxBytes > 0 ? await oldestOf(options, rules) : null;
+  const over = async (): Promise<number> =>
+    rules.maxBytes === 0 ? 0 : Math.max(0, (await store.usage()).liveBytes - rules.maxBytes);
+  let overBytes = await over();
+  const first = overBytes > 0 ? await oldestOf(options, rules) : null;
   let size = 0;
-  const steps = first === null ? 0 : SIZE_STEPS;
-  for (let step = 1; step <= steps; step++) {
-    if ((await store.usage()).bytes <= rules.maxBytes) break;
-    const before = (first ?? now) + ((now - (first ?? now)) * step) / SIZE_STEPS;
+  for (let step = 1; first !== null && step < SIZE_STEPS && overBytes > 0; step++) {
+    const before = first + ((now - first) * step) / SIZE_STEPS;
     size += await sweep(options, rules, { reason: "size", before: () => before, pause });
+    overBytes = await over();
   }
-  if (age + size > 0) await store.shrink();
-  return { age, size };
+  if (age + size > 0) await store.shrink(pause);
+  return { age, size, overBytes };
 }
 
 interface Sweep {
@@ -118,41 +125,55 @@ async function sweep(options: ActOptions, rules: RetentionRules, { reason, befor
     lines = 0;
     await pause();
   };
+  const take = async (plan: Planned): Promise<void> => {
+    if (planned.length >= BOOTS_PER_ACT || lines + plan.count > LINES_PER_ACT) await flush();
+    planned.push(plan);
+    lines += plan.count;
+  };
   for (const boot of await store.boots()) {
     const cutoff = before(boot);
     if (cutoff <= 0 || !removable(boot, rules)) continue;
-    const plan = await planOf(options, boot, cutoff);
-    if (plan === null) continue;
-    planned.push(plan);
-    lines += plan.count;
-    if (planned.length >= BOOTS_PER_ACT || lines >= LINES_PER_ACT) await flush();
+    let plan = await planOf(options, boot, cutoff);
+    while (plan !== null) {
+      await take(plan);
+      if (plan.through >= boot.lastSeq) break;
+      const { through: baseSeq, chain: baseChain } = plan;
+      plan = await planOf(options, { ...boot, baseSeq, baseChain }, cutoff);
+      // One act names a boot once.
+      if (plan !== null) await flush();
+    }
   }
   await flush();
   return total;
 }
 
-/** Null: nothing of it is old enough. */
-async function planOf({ store }: ActOptions, row: BootRow, cutoff: number): Promise<Planned | null> {
-  const { boot, pod, firstAt, seenAt, lastSeq, baseSeq, baseChain, chain, stopped } = row;
+/** The next part of it, as much as one act removes. Null: nothing of it is old enough. */
+async function planOf({ store, clock }: ActOptions, row: BootRow, cutoff: number): Promise<Planned | null> {
+  const { boot, pod, firstAt, seenAt, lastSeq, baseSeq, baseChain, stopped } = row;
   if (firstAt >= cutoff) return null;
   const silent = seenAt < cutoff;
-  const commit = silent ? { lastSeq, hash: chain } : await store.commitBefore(boot, cutoff);
-  const through = commit?.lastSeq ?? 0;
-  const whole = silent && through >= lastSeq;
-  if (commit === null || through <= baseSeq) {
-    // All of it went before; now that it is silent, it is forgotten too.
-    return whole && stopped ? { boot, pod, through: baseSeq, chain: baseChain, whole, count: 0 } : null;
-  }
-  return { boot, pod, through, chain: commit.hash, whole, count: await store.count(boot, through) };
+  const ended = silent && (stopped || clock.wallMs() - seenAt >= LOST_MS);
+  // All of it went before; now that it has ended, it is forgotten too.
+  if (baseSeq >= lastSeq)
+    return ended ? { boot, pod, through: baseSeq, chain: baseChain, whole: true, count: 0 } : null;
+  const young = silent ? Number.POSITIVE_INFINITY : cutoff;
+  const commit = await store.commitBefore(boot, young, { after: baseSeq, most: LINES_PER_ACT });
+  if (commit === null) return null;
+  const through = commit.lastSeq;
+  const whole = ended && through >= lastSeq;
+  return { boot, pod, through, chain: commit.hash, whole, count: await store.count(boot, through, baseSeq) };
 }
 
+/** When the oldest line that may be removed was written: by the sender's clock, within what ours allows. */
 async function oldestOf({ store }: ActOptions, rules: RetentionRules): Promise<number | null> {
-  const times = (await store.boots())
-    .filter((boot) => removable(boot, rules) && boot.lastSeq > boot.baseSeq)
-    .map(({ firstAt }) => firstAt);
-  const first = times.reduce((least, t) => Math.min(least, t), Number.POSITIVE_INFINITY);
-  if (first === Number.POSITIVE_INFINITY) return null;
-  return first;
+  let oldest: number | null = null;
+  for (const row of await store.boots()) {
+    if (!removable(row, rules) || row.lastSeq <= row.baseSeq) continue;
+    const t = (await store.firstTime(row.boot)) ?? row.firstAt;
+    const first = Math.max(row.firstAt, Math.min(t, row.seenAt));
+    oldest = Math.min(oldest ?? first, first);
+  }
+  return oldest;
 }
 
 function removable(boot: BootRow, { legalHolds }: RetentionRules): boolean {

@@ -80,7 +80,7 @@ export interface Removal {
   readonly boot: string;
   readonly through: number;
   readonly chain: string;
-  /** The boot has ended and all of it goes: forget it. */
+  /** The boot has ended, or is lost, and all of it goes: forget it. */
   readonly whole: boolean;
 }
 
@@ -94,6 +94,8 @@ export interface RemovedTree {
 export interface Usage {
   /** Of the file, without its free pages, and its write-ahead log. */
   readonly bytes: number;
+  /** Without that log: it grows by removing, and goes back only while nobody reads. */
+  readonly liveBytes: number;
   /** Of the files as they are on the volume. */
   readonly fileBytes: number;
 }
@@ -153,17 +155,26 @@ export interface RecordStore {
   scan(from: number, limit: number): Promise<readonly ScanRow[]>;
   /** In place order. */
   removed(): Promise<readonly RemovedTree[]>;
-  /** The greatest commit of the boot before whose end no line is as young as `t`; null: there is none to remove. */
-  commitBefore(boot: string, t: number): Promise<CommitRow | null>;
-  /** How many lines of the boot are there, up to `through`. */
-  count(boot: string, through: number): Promise<number>;
+  /**
+   * The greatest commit of the boot before whose end no line behind `after` is as young as `t`, of the next `most` numbers (or the
+   * next commit, where that one is longer); null: there is none to remove.
+   */
+  commitBefore(
+    boot: string,
+    t: number,
+    next: { readonly after: number; readonly most: number },
+  ): Promise<CommitRow | null>;
+  /** When the boot's first line that is kept was written, by the sender's clock; null: none is kept. */
+  firstTime(boot: string): Promise<number | null>;
+  /** How many lines of the boot are there, behind `after` (default: from its beginning) up to `through`. */
+  count(boot: string, through: number, after?: number): Promise<number>;
   /** The oldest line's time; null: there is none. */
   oldest(): Promise<number | null>;
   /** Seq of the act that has this key. */
   act(key: string): Promise<number | null>;
   usage(): Promise<Usage>;
-  /** Gives space of removed lines back to the volume, as far as the file was made for it. */
-  shrink(): Promise<void>;
+  /** Gives space of removed lines back to the volume, as far as the file was made for it; `pause`: between the steps. */
+  shrink(pause?: () => Promise<void>): Promise<void>;
   commits(boot: string): Promise<readonly CommitRow[]>;
   checkpoints(): Promise<readonly Checkpoint[]>;
   /** What `work` reads, it reads of one state, also while others write. */

@@ -31,6 +31,8 @@ export type SqliteMode = "write" | "read";
 const BUSY_MS = 10_000;
 /** Of checkpoints closer together than this only the newest is kept. */
 const CHECKPOINT_EVERY_MS = 60_000;
+/** Free pages that one step gives back: a step holds up those who write, and its log needs room. */
+const VACUUM_PAGES = 1_000;
 
 /** SQLite's primary result codes for a volume without room: SQLITE_FULL, and what a failing write of the log may say. */
 const SQLITE_FULL = 13;
@@ -262,22 +264,37 @@ class SqliteStore implements RecordStore {
     );
   }
 
-  async commitBefore(boot: string, t: number): Promise<CommitRow | null> {
+  async commitBefore(
+    boot: string,
+    t: number,
+    { after, most }: { readonly after: number; readonly most: number },
+  ): Promise<CommitRow | null> {
     const id = this.#sql("SELECT id FROM boots WHERE boot = ?").get(boot)?.["id"] ?? null;
-    const young = this.#sql("SELECT seq FROM records WHERE boot = ? AND t >= ? ORDER BY seq LIMIT 1").get(id, t)?.[
-      "seq"
-    ];
+    const next = this.#sql(
+      "SELECT last_seq FROM commits WHERE boot = ? AND last_seq > ? ORDER BY last_seq LIMIT 1",
+    ).get(id, after)?.["last_seq"];
+    const end = Math.max(after + most, Number(next ?? 0));
+    const young = this.#sql(
+      "SELECT seq FROM records WHERE boot = ? AND seq > ? AND seq <= ? AND t >= ? ORDER BY seq LIMIT 1",
+    ).get(id, after, end, t)?.["seq"];
     const row = this.#sql(
-      "SELECT last_seq, hash FROM commits WHERE boot = ? AND last_seq < ? ORDER BY last_seq DESC LIMIT 1",
-    ).get(id, young ?? Number.MAX_SAFE_INTEGER);
+      "SELECT last_seq, hash FROM commits WHERE boot = ? AND last_seq > ? AND last_seq < ? ORDER BY last_seq DESC LIMIT 1",
+    ).get(id, after, young ?? end + 1);
     if (row === undefined) return await Promise.resolve(null);
     return await Promise.resolve({ boot, lastSeq: Number(row["last_seq"]), hash: String(row["hash"]) });
   }
 
-  async count(boot: string, through: number): Promise<number> {
+  async firstTime(boot: string): Promise<number | null> {
+    const t = this.#sql(
+      "SELECT t FROM records WHERE boot = (SELECT id FROM boots WHERE boot = ?) ORDER BY seq LIMIT 1",
+    ).get(boot)?.["t"];
+    return await Promise.resolve(typeof t === "number" ? t : null);
+  }
+
+  async count(boot: string, through: number, after = 0): Promise<number> {
     const row = this.#sql(
-      "SELECT count(*) AS n FROM records WHERE boot = (SELECT id FROM boots WHERE boot = ?) AND seq <= ?",
-    ).get(boot, through);
+      "SELECT count(*) AS n FROM records WHERE boot = (SELECT id FROM boots WHERE boot = ?) AND seq > ? AND seq <= ?",
+    ).get(boot, after, through);
     return await Promise.resolve(Number(row?.["n"] ?? 0));
   }
 
@@ -291,17 +308,28 @@ class SqliteStore implements RecordStore {
     return await Promise.resolve(typeof seq === "number" ? seq : null);
   }
 
-  async usage(): Promise<Usage> {
-    const pragma = (name: string): number => Number(Object.values(this.#sql(`PRAGMA ${name}`).get() ?? {})[0] ?? 0);
-    const size = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
-    const log = size(`${this.#path}-wal`);
-    const live = (pragma("page_count") - pragma("freelist_count")) * pragma("page_size");
-    return await Promise.resolve({ bytes: live + log, fileBytes: size(this.#path) + log + size(`${this.#path}-shm`) });
+  #pragma(name: string): number {
+    return Number(Object.values(this.#sql(`PRAGMA ${name}`).get() ?? {})[0] ?? 0);
   }
 
-  async shrink(): Promise<void> {
-    this.#db.exec("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);");
-    await Promise.resolve();
+  async usage(): Promise<Usage> {
+    const size = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+    const log = size(`${this.#path}-wal`);
+    const liveBytes = (this.#pragma("page_count") - this.#pragma("freelist_count")) * this.#pragma("page_size");
+    const fileBytes = size(this.#path) + log + size(`${this.#path}-shm`);
+    return await Promise.resolve({ bytes: liveBytes + log, liveBytes, fileBytes });
+  }
+
+  async shrink(pause: () => Promise<void> = () => Promise.resolve()): Promise<void> {
+    for (let free = this.#pragma("freelist_count"); free > 0; ) {
+      this.#db.exec(`PRAGMA incremental_vacuum(${VACUUM_PAGES}); PRAGMA wal_checkpoint(TRUNCATE);`);
+      const left = this.#pragma("freelist_count");
+      // An older file keeps them for itself.
+      if (left >= free) break;
+      free = left;
+      await pause();
+    }
+    this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
   }
 
   async commits(boot: string): Promise<readonly CommitRow[]> {
