@@ -89,8 +89,9 @@ export async function retain(
   let overBytes = await over();
   const first = overBytes > 0 ? await oldestOf(options, rules) : null;
   let size = 0;
-  for (let step = 1; first !== null && step < SIZE_STEPS && overBytes > 0; step++) {
-    const before = first + ((now - first) * step) / SIZE_STEPS;
+  const steps = first === null ? 0 : SIZE_STEPS - 1;
+  for (let step = 1; step <= steps && overBytes > 0; step++) {
+    const before = (first ?? now) + ((now - (first ?? now)) * step) / SIZE_STEPS;
     size += await sweep(options, rules, { reason: "size", before: () => before, pause });
     overBytes = await over();
   }
