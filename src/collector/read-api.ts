@@ -112,7 +112,8 @@ export function createReadApi(options: ReadApiOptions): ReadApi {
     const row = await store.boot(boot);
     const missing = no("answered", 404, "there is no such record, or you may not read it");
     if (row === null) return missing;
-    const namespace = row.cluster === "" ? namespaceOf(row) : "";
+    // Acts are about every namespace, whatever the control plane's own is called.
+    const namespace = row.cluster === "" && boot !== CONTROL_BOOT ? namespaceOf(row) : "";
     if ((await refused(reader, "get", [namespace])) !== null) return { ...missing, outcome: "denied" };
     await log.record({ by: reader.user, namespace: namespace || "*", what: "get", members: { id: `${boot}-${seq}` } });
     const found = await store.get(boot, seq);

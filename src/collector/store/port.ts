@@ -111,7 +111,7 @@ export interface Filter {
   readonly code?: string;
   readonly protocol?: string;
   readonly run?: string;
-  /** Of these namespaces of the collector's own cluster only. Absent: whatever there is. */
+  /** Of these namespaces of the collector's own cluster only, and no acts of the control plane. Absent: whatever there is. */
   readonly namespaces?: readonly string[];
   /** A text that core or detail contains. */
   readonly text?: string;

@@ -1,5 +1,6 @@
 /** Questions to the SQLite store: one SELECT, its conditions from a filter. Values are always bound, never glued. */
 import type { SQLInputValue, SQLOutputValue } from "node:sqlite";
+import { CONTROL_BOOT } from "../act.ts";
 import type { Filter, Found } from "./port.ts";
 
 export const FOUND = `SELECT r.idx, b.boot AS name, r.seq, r.t, r.kind, b.pod, r.core, d.salt, d.text, e.seq AS erased,
@@ -28,10 +29,10 @@ export function findQuery(filter: Filter): { readonly sql: string; readonly valu
   if (filter.pod !== undefined)
     add("(b.pod = ? OR b.pod LIKE ? ESCAPE '\\')", filter.pod, `%/${escapeLike(filter.pod)}`);
   if (filter.namespaces !== undefined) {
-    // Another cluster's namespace of the same name is somebody else's.
+    // Another cluster's namespace of the same name is somebody else's, and acts are about every namespace.
     const inside = filter.namespaces.map(() => "substr(b.pod, 1, ?) = ?").join(" OR ");
     const bound = filter.namespaces.flatMap((name) => [name.length + 1, `${name}/`]);
-    add(`b.cluster = '' AND (${inside === "" ? "FALSE" : inside})`, ...bound);
+    add(`b.cluster = '' AND b.boot <> ? AND (${inside === "" ? "FALSE" : inside})`, CONTROL_BOOT, ...bound);
   }
   if (filter.target !== undefined) add("r.target = ?", filter.target);
   if (filter.host !== undefined) add("r.host = ?", filter.host.toLowerCase());
