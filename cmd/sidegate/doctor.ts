@@ -6,19 +6,17 @@ import { doctorChecks, examine } from "../../src/oncall/doctor.ts";
 import { createFacts } from "../../src/oncall/facts.ts";
 import { type Finding, renderFinding, renderTotal } from "../../src/oncall/finding.ts";
 import { proveNodes } from "../../src/oncall/node-proof.ts";
-import { addClusterFlags, type ClusterFlags } from "./cluster-options.ts";
+import { addClusterOptions, type ClusterOptions } from "./cluster-options.ts";
 import { untilInterrupted, withCluster } from "./oncall-cluster.ts";
 
-interface DoctorFlags extends ClusterFlags {
-  readonly namespace: string;
+interface DoctorFlags extends ClusterOptions {
   readonly nodes?: boolean;
   readonly json?: boolean;
 }
 
 export function registerDoctor(program: Command): void {
-  addClusterFlags(program.command("doctor"))
+  addClusterOptions(program.command("doctor"))
     .description("Look at a cluster: what would refuse or let out an agent, each with its fix")
-    .option("--namespace <name>", "the gateway's own namespace", "sidegate")
     .option("--nodes", "prove the redirect on each kind of node, by a pod that ends within a minute and is removed")
     .option("--json", "one JSON object")
     .addHelpText(
@@ -29,7 +27,7 @@ export function registerDoctor(program: Command): void {
 }
 
 async function doctor(cluster: Cluster, flags: DoctorFlags): Promise<number> {
-  const facts = createFacts(cluster, flags.namespace, () => Date.now());
+  const facts = createFacts(cluster, flags.gatewayNamespace, () => Date.now());
   const findings: Finding[] = [];
   const tell = (finding: Finding): void => {
     findings.push(finding);

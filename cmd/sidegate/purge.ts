@@ -3,22 +3,20 @@ import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
 import { escapeForTerminal } from "../../src/core/escape.ts";
 import type { Cluster } from "../../src/oncall/cluster.ts";
-import { planPurge } from "../../src/oncall/purge.ts";
+import { type PurgePlan, planAgain, planPurge } from "../../src/oncall/purge.ts";
 import { leftoverName, purge } from "../../src/oncall/purge-act.ts";
-import { addClusterFlags, type ClusterFlags } from "./cluster-options.ts";
+import { addClusterOptions, type ClusterOptions } from "./cluster-options.ts";
 import { withCluster } from "./oncall-cluster.ts";
 
-interface PurgeFlags extends ClusterFlags {
-  readonly namespace: string;
+interface PurgeFlags extends ClusterOptions {
   readonly yes?: boolean;
   readonly dryRun?: boolean;
   readonly keepRecord?: boolean;
 }
 
 export function registerPurge(program: Command): void {
-  addClusterFlags(program.command("purge"))
+  addClusterOptions(program.command("purge"))
     .description("Remove what an uninstall keeps: custom resources, keys, the record's volume, labels of namespaces")
-    .option("--namespace <name>", "the gateway's own namespace", "sidegate")
     .option("--dry-run", "only list")
     .option("--keep-record", "the record's volume claim stays")
     .option("--yes", "do not ask")
@@ -30,12 +28,9 @@ export function registerPurge(program: Command): void {
 }
 
 async function run(cluster: Cluster, flags: PurgeFlags): Promise<number> {
-  const plan = await planPurge(cluster, { namespace: flags.namespace, keepRecord: flags.keepRecord === true });
-  if (plan.kind === "refused") {
-    const names = plan.names.map((name) => `  ${escapeForTerminal(name)}\n`).join("");
-    process.stderr.write(`sidegate purge: ${plan.why}:\n${names}${plan.fix}\n`);
-    return 1;
-  }
+  const wish = { namespace: flags.gatewayNamespace, keepRecord: flags.keepRecord === true };
+  let plan = await planPurge(cluster, wish);
+  if (plan.kind === "refused") return sayRefused(plan);
   if (plan.leftovers.length === 0) {
     process.stdout.write("Nothing of Sidegate is left.\n");
     return 0;
@@ -52,6 +47,8 @@ async function run(cluster: Cluster, flags: PurgeFlags): Promise<number> {
       process.stdout.write("Nothing was removed.\n");
       return 1;
     }
+    plan = await planAgain(cluster, wish, plan.leftovers);
+    if (plan.kind === "refused") return sayRefused(plan);
   }
   let done = 0;
   try {
@@ -63,8 +60,14 @@ async function run(cluster: Cluster, flags: PurgeFlags): Promise<number> {
     process.stderr.write(`sidegate purge: ${escapeForTerminal(why)}\n${done} of ${plan.leftovers.length} removed\n`);
     return 1;
   }
-  process.stdout.write(`${done} removed. The namespace ${flags.namespace} itself stays.\n`);
+  process.stdout.write(`${done} removed. The namespace ${flags.gatewayNamespace} itself stays.\n`);
   return 0;
+}
+
+function sayRefused({ why, names, fix }: PurgePlan & { readonly kind: "refused" }): number {
+  const list = names.map((name) => `  ${escapeForTerminal(name)}\n`).join("");
+  process.stderr.write(`sidegate purge: ${why}:\n${list}${fix}\n`);
+  return 1;
 }
 
 async function isSure(count: number): Promise<boolean> {

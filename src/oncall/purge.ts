@@ -38,7 +38,6 @@ export interface PurgeOptions {
 }
 
 export async function planPurge(cluster: Cluster, options: PurgeOptions): Promise<PurgePlan> {
-  const { namespace } = options;
   const pods = (await cluster.all(ADMIN_RESOURCE.pod)).filter(hasGateway);
   if (pods.length > 0)
     return {
@@ -47,14 +46,16 @@ export async function planPurge(cluster: Cluster, options: PurgeOptions): Promis
       names: pods.map(({ metadata }) => `${metadata.namespace ?? ""}/${metadata.name}`),
       fix: "take the label from their namespaces (kubectl label namespace NAME sidegate.dev/inject-) and make them anew first",
     };
-  const installed = await installedParts(cluster, namespace);
-  if (installed.length > 0)
+  const installed = await installedParts(cluster);
+  if (installed.length > 0) {
+    const where = [...new Set(installed.map(({ name }) => name.namespace))].join(", ");
     return {
       kind: "refused",
-      why: "a release is still installed",
-      names: installed,
-      fix: `helm uninstall sidegate --namespace ${namespace} comes first`,
+      why: `a release is still installed in namespace ${where}`,
+      names: installed.map(({ kind, name }) => `${kind} ${name.namespace}/${name.name}`),
+      fix: `helm uninstall comes first, there (helm list --namespace ${where} names it)`,
     };
+  }
   return {
     kind: "plan",
     leftovers: [
@@ -72,14 +73,40 @@ function hasGateway({ metadata, ...rest }: KubeObject): boolean {
   return metadata.annotations?.[ANNOTATION.injected] !== undefined && phase !== "Succeeded" && phase !== "Failed";
 }
 
-async function installedParts(cluster: Cluster, namespace: string): Promise<readonly string[]> {
-  const found = await Promise.all([
-    ...["sidegate-webhook", "sidegate-controller"].map((name) =>
-      cluster.get(ADMIN_RESOURCE.deployment, name, namespace),
+/** Looked again at once before it is carried out: refused where there is something now that nobody was shown. */
+export async function planAgain(
+  cluster: Cluster,
+  options: PurgeOptions,
+  shown: readonly Leftover[],
+): Promise<PurgePlan> {
+  const plan = await planPurge(cluster, options);
+  if (plan.kind === "refused") return plan;
+  const known = new Set(shown.map(keyOf));
+  const unknown = plan.leftovers.filter((leftover) => !known.has(keyOf(leftover)));
+  if (unknown.length === 0) return plan;
+  return {
+    kind: "refused",
+    why: "meanwhile there is more than was shown",
+    names: unknown.map(({ resource, name }) => `${resource.kind} ${name.namespace}/${name.name}`),
+    fix: "look at all of it, and say yes again",
+  };
+}
+
+function keyOf({ resource, name, how, labels, annotations }: Leftover): string {
+  return JSON.stringify([resource.group, resource.plural, name.namespace, name.name, how, labels, annotations]);
+}
+
+/** In any namespace: most of what is removed is the whole cluster's. */
+async function installedParts(cluster: Cluster): Promise<readonly { readonly kind: string; readonly name: Name }[]> {
+  const found = await Promise.all(
+    [ADMIN_RESOURCE.deployment, ADMIN_RESOURCE.statefulSet].map(async (resource) =>
+      (await cluster.all(resource, { labelSelector: "app.kubernetes.io/name=sidegate" })).map((object) => ({
+        kind: resource.kind,
+        name: nameOf(object),
+      })),
     ),
-    cluster.get(ADMIN_RESOURCE.statefulSet, "sidegate-collector", namespace),
-  ]);
-  return found.filter((one) => one !== null).map((one) => `${one.kind ?? ""} ${namespace}/${one.metadata.name}`);
+  );
+  return found.flat();
 }
 
 const ours = ({ metadata }: KubeObject): boolean => metadata.labels?.["app.kubernetes.io/name"] === "sidegate";

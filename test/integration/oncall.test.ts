@@ -341,8 +341,14 @@ describe("sidegate purge", () => {
     expect([release.code, release.err]).toEqual([
       1,
       expect.stringMatching(
-        /a release is still installed:\n {2}Deployment sidegate\/sidegate-webhook\n[^]*helm uninstall/,
+        /a release is still installed in namespace sidegate:\n[^]* {2}Deployment sidegate\/sidegate-webhook\n[^]*helm uninstall/,
       ),
+    ]);
+    // Also where the namespace that was named is another.
+    const elsewhere = await lab.sidegate(["purge", "--gateway-namespace", "default", "--yes"]);
+    expect([elsewhere.code, elsewhere.err]).toEqual([
+      1,
+      expect.stringMatching(/installed in namespace sidegate:\n[^]* {2}StatefulSet sidegate\/sidegate-collector\n/),
     ]);
   });
 
