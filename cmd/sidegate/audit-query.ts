@@ -1,6 +1,8 @@
 /** `sidegate audit query`: records that match, newest last. */
+import { once } from "node:events";
 import type { Command } from "commander";
 import { toEvent } from "../../src/collector/event.ts";
+import { newestOf } from "../../src/collector/newest.ts";
 import { renderTable } from "../../src/collector/table.ts";
 import { addSourceOptions, type SourceOptions, withRecords } from "./audit-source.ts";
 import { defaultDatabase, exitWith, type FilterOptions, filterOf, parseCount, parseTime } from "./audit-store.ts";
@@ -36,12 +38,21 @@ export function registerAuditQuery(audit: Command): void {
 }
 
 async function query(options: QueryOptions): Promise<number> {
-  const found = await withRecords(options, (store) => store.find(filterOf(options, options.limit)));
-  const events = found.toReversed().map(toEvent);
-  if (options.json === true) for (const event of events) process.stdout.write(`${JSON.stringify(event)}\n`);
-  else if (events.length === 0) process.stderr.write("No record matches.\n");
-  else process.stdout.write(renderTable(events, true));
-  if (events.length >= options.limit)
+  const shown = await withRecords(options, async (records) => {
+    let count = 0;
+    for await (const page of newestOf(records, filterOf(options, options.limit))) {
+      const events = page.map(toEvent);
+      const text =
+        options.json === true
+          ? events.map((event) => `${JSON.stringify(event)}\n`).join("")
+          : renderTable(events, count === 0);
+      count += page.length;
+      if (!process.stdout.write(text)) await once(process.stdout, "drain");
+    }
+    return count;
+  });
+  if (shown === 0 && options.json !== true) process.stderr.write("No record matches.\n");
+  if (shown >= options.limit)
     process.stderr.write(`Only the newest ${options.limit} that match are shown; --limit shows more.\n`);
   return 0;
 }

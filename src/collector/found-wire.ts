@@ -7,6 +7,14 @@ export interface FoundWire extends Omit<Found, "core" | "end" | "sessionCore"> {
   readonly sessionCore: string | null;
 }
 
+/** About what it takes in memory and on the way. */
+export function foundBytes({ core, end, sessionCore, detail }: Found): number {
+  return core.length + (end?.length ?? 0) + (sessionCore?.length ?? 0) + (detail?.text.length ?? 0) + ROW_BYTES;
+}
+
+/** Of its other members. */
+const ROW_BYTES = 256;
+
 export function toWire(found: Found): FoundWire {
   const text = (bytes: Uint8Array): string =>
     Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");

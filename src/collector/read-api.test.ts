@@ -38,3 +38,20 @@ test("who reads the namespace that the control plane lives in does not see acts,
     await remove();
   }
 });
+
+test("an answer ends after some megabytes and says that there is more, which the next one has", async () => {
+  const { store, remove } = temporaryStore();
+  try {
+    const c = await collecting(store);
+    for (let n = 0; n < 20; n++) await recordAct(c, "big", { n, padding: "x".repeat(1024 * 1024) });
+    const all = asking(c, () => true);
+    const every = { kinds: ["act"], text: '"big"', limit: 100 };
+    type Body = { readonly found: readonly { readonly index: number }[]; readonly more?: boolean };
+    const first = (await all("/v1/find", every)).body as Body;
+    expect([first.found.length, first.more]).toEqual([16, true]);
+    const rest = (await all("/v1/find", { ...every, before: first.found.at(-1)?.index })).body as Body;
+    expect([rest.found.length, rest.more]).toEqual([4, undefined]);
+  } finally {
+    await remove();
+  }
+});

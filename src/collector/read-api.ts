@@ -7,9 +7,9 @@ import { Compile } from "typebox/compile";
 import { acceptEnd } from "./accept.ts";
 import type { ActOptions } from "./act.ts";
 import { CONTROL_BOOT } from "./act.ts";
-import { type FoundWire, toWire } from "./found-wire.ts";
+import { type FoundWire, foundBytes, toWire } from "./found-wire.ts";
 import type { ReadLog } from "./read-log.ts";
-import { MAX_FOUND } from "./read-paths.ts";
+import { MAX_FOUND, MAX_FOUND_BYTES, NO_RECORD } from "./read-paths.ts";
 import { ReadingFault, type ReadThread } from "./read-worker.ts";
 import type { Reader, Readers } from "./readers.ts";
 import { namespaceOf } from "./retention.ts";
@@ -33,6 +33,7 @@ const FilterBody = Type.Object(
     run: word,
     text: word,
     after: Type.Optional(Type.Integer()),
+    before: Type.Optional(Type.Integer()),
     limit: Type.Integer({ minimum: 1, maximum: MAX_FOUND }),
     kinds: Type.Optional(Type.Array(Type.String({ maxLength: 20 }), { maxItems: 16 })),
     /** Absent: all, for which one needs the right everywhere. */
@@ -100,17 +101,19 @@ export function createReadApi(options: ReadApiOptions): ReadApi {
     const namespaces = body.namespaces ?? [""];
     const denied = await refused(reader, "get", namespaces);
     if (denied !== null) return denied;
-    const { after: _place, ...asked } = body;
+    const { after: _after, before: _before, ...asked } = body;
     for (const namespace of namespaces)
       await log.record({ by: reader.user, namespace: namespace || "*", what: "find", members: { filter: asked } });
-    const answer = await thread.ask({ kind: "find", filter: body }, READ_MS);
+    const answer = await thread.ask({ kind: "find", filter: { ...body, maxBytes: MAX_FOUND_BYTES } }, READ_MS);
+    const more = answer.reduce((sum, one) => sum + foundBytes(one), 0) >= MAX_FOUND_BYTES;
     const found: FoundWire[] = answer.map(toWire);
-    return ok({ found });
+    return ok(more ? { found, more } : { found });
   }
 
   async function getOne(reader: Reader, { boot, seq }: Static<typeof GetBody>): Promise<ReadAnswer> {
     const row = await store.boot(boot);
-    const missing = no("answered", 404, "there is no such record, or you may not read it");
+    const error = "there is no such record, or you may not read it";
+    const missing: ReadAnswer = { outcome: "answered", status: 404, body: { error, code: NO_RECORD } };
     if (row === null) return missing;
     // Acts are about every namespace, whatever the control plane's own is called.
     const namespace = row.cluster === "" && boot !== CONTROL_BOOT ? namespaceOf(row) : "";

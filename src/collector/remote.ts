@@ -5,7 +5,7 @@
 import { type RequestOptions, request } from "node:https";
 import type { CoveredBoot } from "./coverage.ts";
 import { type FoundWire, fromWire } from "./found-wire.ts";
-import { MAX_FOUND } from "./read-paths.ts";
+import { MAX_FOUND, NO_RECORD } from "./read-paths.ts";
 import type { Filter, Found, LogTip, RecordStore } from "./store/port.ts";
 
 /** What reading sub-commands need of a store. */
@@ -14,9 +14,12 @@ export type Records = Pick<RecordStore, "find" | "get" | "log">;
 export class RemoteFault extends Error {
   readonly code = "collector";
   readonly status: number;
-  constructor(status: number, message: string) {
+  /** The collector said itself that there is no such record. */
+  readonly noRecord: boolean;
+  constructor(status: number, message: string, noRecord = false) {
     super(message);
     this.status = status;
+    this.noRecord = noRecord;
   }
 }
 
@@ -29,6 +32,11 @@ export interface RemoteOptions {
   readonly namespaces?: readonly string[];
 }
 
+interface FoundAnswer {
+  readonly found: readonly FoundWire[];
+  readonly more?: boolean;
+}
+
 const LIMIT_MS = 30_000;
 const MAX_BYTES = 256 * 1024 * 1024;
 
@@ -39,13 +47,19 @@ export class RemoteRecords implements Records {
     this.#options = options;
   }
 
-  /** At most MAX_FOUND at once. */
+  /** In as many questions as it takes: an answer is bounded, in records and in bytes. */
   async find(filter: Filter): Promise<readonly Found[]> {
     const { namespaces } = this.#options;
-    const limit = Math.min(filter.limit, MAX_FOUND);
-    const body = { ...filter, limit, ...(namespaces === undefined ? {} : { namespaces }) };
-    const { found } = (await this.#ask("/v1/find", body)) as { found: readonly FoundWire[] };
-    return found.map(fromWire);
+    const all: Found[] = [];
+    for (let place: Pick<Filter, "after" | "before"> = {}; ; ) {
+      const limit = Math.min(filter.limit - all.length, MAX_FOUND);
+      const body = { ...filter, ...place, limit, ...(namespaces === undefined ? {} : { namespaces }) };
+      const { found, more = false } = (await this.#ask("/v1/find", body)) as FoundAnswer;
+      all.push(...found.map(fromWire));
+      const last = found.at(-1)?.index;
+      if (last === undefined || all.length >= filter.limit || (!more && found.length < limit)) return all;
+      place = filter.after === undefined ? { before: last } : { after: last };
+    }
   }
 
   async get(boot: string, seq: number): Promise<Found | null> {
@@ -53,7 +67,7 @@ export class RemoteRecords implements Records {
       const { found } = (await this.#ask("/v1/get", { boot, seq })) as { found: FoundWire };
       return fromWire(found);
     } catch (fault) {
-      if (fault instanceof RemoteFault && fault.status === 404) return null;
+      if (fault instanceof RemoteFault && fault.noRecord) return null;
       throw fault;
     }
   }
@@ -106,18 +120,18 @@ export class RemoteRecords implements Records {
     outgoing.end(body);
     const { status, text } = await promise;
     if (status === 200) return JSON.parse(text);
-    throw new RemoteFault(status, wordsOf(status, text));
+    throw faultOf(status, text);
   }
 }
 
 /** Of the collector ({error}), or of the API server whose proxy it was (a Status with a message). */
-function wordsOf(status: number, text: string): string {
+function faultOf(status: number, text: string): RemoteFault {
   try {
-    const { error, message } = JSON.parse(text) as { error?: unknown; message?: unknown };
-    if (typeof error === "string") return error;
-    if (typeof message === "string") return `the API server answered ${status}: ${message}`;
+    const { error, code, message } = JSON.parse(text) as { error?: unknown; code?: unknown; message?: unknown };
+    if (typeof error === "string") return new RemoteFault(status, error, code === NO_RECORD);
+    if (typeof message === "string") return new RemoteFault(status, `the API server answered ${status}: ${message}`);
   } catch {
     // Said below.
   }
-  return `the collector answered ${status}`;
+  return new RemoteFault(status, `the collector answered ${status}`);
 }

@@ -117,7 +117,11 @@ export interface Filter {
   readonly text?: string;
   /** Newest first by default; `after`: only records behind this place in the log, oldest first (tail). */
   readonly after?: number;
+  /** Only records before this place in the log. */
+  readonly before?: number;
   readonly limit: number;
+  /** No further record once those that were found have so many bytes. */
+  readonly maxBytes?: number;
   /** Record kinds; default: op. */
   readonly kinds?: readonly string[];
 }

@@ -23,6 +23,7 @@ export function findQuery(filter: Filter): { readonly sql: string; readonly valu
   const kinds = filter.kinds ?? ["op"];
   add(`r.kind IN (${kinds.map(() => "?").join(",")})`, ...kinds);
   if (filter.after !== undefined) add("r.idx > ?", filter.after);
+  if (filter.before !== undefined) add("r.idx < ?", filter.before);
   if (filter.sinceMs !== undefined) add("r.t >= ?", filter.sinceMs);
   if (filter.untilMs !== undefined) add("r.t < ?", filter.untilMs);
   if (filter.boot !== undefined) add("b.boot = ?", filter.boot);

@@ -8,6 +8,7 @@
 import { closeSync, existsSync, openSync, statSync } from "node:fs";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import type { Checkpoint } from "../checkpoint.ts";
+import { foundBytes } from "../found-wire.ts";
 import { nodeHash } from "../merkle.ts";
 import type {
   Append,
@@ -236,11 +237,15 @@ class SqliteStore implements RecordStore {
 
   async find(filter: Filter): Promise<readonly Found[]> {
     const { sql, values } = findQuery(filter);
-    return await Promise.resolve(
-      this.#sql(sql)
-        .all(...values)
-        .map(toFound),
-    );
+    const found: Found[] = [];
+    let bytes = 0;
+    for (const row of this.#sql(sql).iterate(...values)) {
+      const one = toFound(row);
+      found.push(one);
+      bytes += foundBytes(one);
+      if (bytes >= (filter.maxBytes ?? Number.POSITIVE_INFINITY)) break;
+    }
+    return await Promise.resolve(found);
   }
 
   async get(boot: string, seq: number): Promise<Found | null> {
