@@ -4,6 +4,7 @@
  */
 import { X509Certificate } from "node:crypto";
 import path from "node:path";
+import { createSecureContext } from "node:tls";
 import type { Worker } from "node:worker_threads";
 import { Type } from "typebox";
 import { Compile } from "typebox/compile";
@@ -44,6 +45,8 @@ export interface ClusterParts {
   close(): void;
 }
 
+type Say = (event: string, members: Readonly<Record<string, unknown>>) => void;
+
 const POLL_MS = 5_000;
 const Issuers = Compile(
   Type.Array(
@@ -59,7 +62,7 @@ const Issuers = Compile(
 /** Rejects where something of it cannot be read for the first time. */
 export async function openClusterParts(
   settings: ClusterSettings,
-  say: (event: string, members: Readonly<Record<string, unknown>>) => void,
+  say: Say,
   thread: () => Worker,
 ): Promise<ClusterParts> {
   let collector: Collector | null = null;
@@ -80,7 +83,7 @@ export async function openClusterParts(
   const { certificates, tokenKeys, issuers, retention } = settings;
   const certificate = pollFiles({
     paths: [path.join(certificates, "tls.crt"), path.join(certificates, "tls.key")],
-    parse: ([cert = "", key = ""]) => ({ cert, key, endsMs: new X509Certificate(cert).validToDate.getTime() }),
+    parse: readServing,
     everyMs: POLL_MS,
     onChange(value) {
       collector?.useCertificate(value);
@@ -119,7 +122,7 @@ export async function openClusterParts(
     certificate: certificate.current,
     senders,
     options: {
-      kube: await kubeOf(settings),
+      kube: await kubeOf(settings, say),
       actor: (authorization) => senders.actor(authorization),
       retention: () => rules?.current ?? KEEP_ALL,
       maxBytes: settings.maxBytes,
@@ -138,6 +141,16 @@ export async function openClusterParts(
   };
 }
 
+/** Throws where they do not belong together: half of a rotation must not end us. */
+export function readServing([cert = "", key = ""]: readonly string[]): {
+  readonly cert: string;
+  readonly key: string;
+  readonly endsMs: number;
+} {
+  createSecureContext({ cert, key });
+  return { cert, key, endsMs: new X509Certificate(cert).validToDate.getTime() };
+}
+
 function issuersOf({ cluster, tokenIssuer }: ClusterSettings, own: string, others: string): readonly TokenIssuer[] {
   const given: unknown = JSON.parse(others);
   if (!Issuers.Check(given)) throw new TypeError("token issuers: must be [{cluster, issuer, keys}]");
@@ -149,9 +162,13 @@ function issuersOf({ cluster, tokenIssuer }: ClusterSettings, own: string, other
   ];
 }
 
-async function kubeOf({ kubeconfig, apiHost, apiPort }: ClusterSettings): Promise<Kube | null> {
+async function kubeOf({ kubeconfig, apiHost, apiPort }: ClusterSettings, say: Say): Promise<Kube | null> {
   const around = { env: {}, home: "", interactive: false, wallMs: () => systemClock.wallMs() };
   if (kubeconfig !== "") return createKube(await findAccess({ kubeconfig, context: "" }, around));
   // A pod without a token (an older chart): nobody reads, everything else goes on.
-  return apiHost === "" ? null : await podAccess(apiHost, apiPort).then(createKube, () => null);
+  if (apiHost === "") return null;
+  return await podAccess(apiHost, apiPort).then(createKube, (fault: unknown) => {
+    say("nobody can read", { why: fault instanceof Error ? fault.message : String(fault) });
+    return null;
+  });
 }

@@ -505,6 +505,13 @@ describe("while it runs", () => {
     writeFileSync(at("jwks.json"), keys);
     await until(20_000, "the new certificate and keys", async () => (await send(sinkOf(a), own)) === own.last);
     expect(ca).not.toBe(before);
+    // Half of a rotation: another's key.
+    const refusals = (): number => lines.filter((l) => l["event"] === "not taken over").length;
+    const refused = refusals();
+    writeFileSync(at("tls/tls.key"), certificateFor("localhost").key);
+    await until(20_000, "the key to be refused", () => Promise.resolve(refusals() > refused));
+    expect(await send(sinkOf(a), own)).toBe(own.last);
+    lines.splice(0);
     writeFileSync(at("jwks.json"), "not JSON");
     writeFileSync(at("tls/tls.crt"), "not PEM");
     await until(20_000, "both to be refused", () =>
