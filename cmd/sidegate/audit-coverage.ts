@@ -31,13 +31,22 @@ async function coverage(options: CoverageOptions): Promise<number> {
   const boots = await inTheirWords(() => records.coverage(options.namespace ?? null, options.since ?? 0));
   const kube = await clusterOf({ ...options, gatewayNamespace: options.gatewayNamespace ?? "sidegate" });
   const pods = await podsOf(kube, options.namespace ?? "");
-  const report = coverReport(pods, boots, { nowMs: Date.now(), aliveMs: ALIVE_MS });
+  const report = coverReport(pods, boots, {
+    nowMs: Date.now(),
+    aliveMs: ALIVE_MS,
+    sinceMs: options.since ?? 0,
+  });
   process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : renderCover(report));
   return report.holes === 0 ? 0 : 1;
 }
 
 interface PodObject extends KubeObject {
-  readonly status?: { readonly phase?: string };
+  readonly status?: {
+    readonly phase?: string;
+    readonly containerStatuses?: readonly {
+      readonly state?: { readonly terminated?: { readonly finishedAt?: string } };
+    }[];
+  };
 }
 
 /** Pods that have a gateway, or should. */
@@ -53,7 +62,10 @@ async function podsOf(kube: Kube, namespace: string): Promise<readonly KnownPod[
     const wanted = labels[LABEL.inject] === "true" || (all.has(inside) && labels[LABEL.inject] !== "false");
     if (!injected && !wanted) continue;
     const running = status?.phase === "Running" || status?.phase === "Pending";
-    pods.push({ namespace: inside, name, uid, createdMs: Date.parse(creationTimestamp), running, injected, wanted });
+    const createdMs = Date.parse(creationTimestamp);
+    const ends = (status?.containerStatuses ?? []).map(({ state }) => Date.parse(state?.terminated?.finishedAt ?? ""));
+    const endedMs = Math.max(createdMs, ...ends.filter((ms) => !Number.isNaN(ms)));
+    pods.push({ namespace: inside, name, uid, createdMs, running, endedMs, injected, wanted });
   }
   return pods;
 }

@@ -3,13 +3,14 @@ import { coverReport, type KnownPod, renderCover } from "./cover-report.ts";
 import type { CoveredBoot } from "./coverage.ts";
 
 const NOW = Date.parse("2026-01-02T00:00:00Z");
-const times = { nowMs: NOW, aliveMs: 90_000 };
+const times = { nowMs: NOW, aliveMs: 90_000, sinceMs: NOW - 7_200_000 };
 const pod = (over: Partial<KnownPod> = {}): KnownPod => ({
   namespace: "team",
   name: "a",
   uid: "u-a",
   createdMs: NOW - 3_600_000,
   running: true,
+  endedMs: NOW - 3_600_000,
   injected: true,
   wanted: true,
   ...over,
@@ -44,6 +45,8 @@ test.each<[string, readonly KnownPod[], readonly CoveredBoot[], RegExp | null]>(
   ["a pod without a gateway where one is wanted", [pod({ injected: false })], [], /without a gateway/],
   ["one where none is wanted", [pod({ injected: false, wanted: false })], [], null],
   ["a pod of which nothing arrived", [pod()], [], /nothing of it ever arrived/],
+  ["one that ended, of which nothing arrived", [pod({ running: false })], [], /nothing of it is on record/],
+  ["one that ended before the time that was asked for", [pod({ running: false, endedMs: NOW - 1e7 })], [], null],
   ["one that has just begun", [pod({ createdMs: NOW - 5_000 })], [], null],
   [
     "a pod of the same name that is another",

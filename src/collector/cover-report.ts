@@ -12,6 +12,8 @@ export interface KnownPod {
   readonly uid: string;
   readonly createdMs: number;
   readonly running: boolean;
+  /** Of one that does not run, as far as that is known; else its creation. */
+  readonly endedMs: number;
   /** It has a gateway. */
   readonly injected: boolean;
   /** Its namespace or its label wants one. */
@@ -37,11 +39,14 @@ export interface CoverReport {
 /** A sidecar sends its first lines with its first second; an API server and a collector may be busy. */
 const GRACE_MS = 60_000;
 
-export function coverReport(
-  pods: readonly KnownPod[],
-  boots: readonly CoveredBoot[],
-  times: { readonly nowMs: number; readonly aliveMs: number },
-): CoverReport {
+export interface CoverTimes {
+  readonly nowMs: number;
+  readonly aliveMs: number;
+  /** Since when the collector was asked. */
+  readonly sinceMs: number;
+}
+
+export function coverReport(pods: readonly KnownPod[], boots: readonly CoveredBoot[], times: CoverTimes): CoverReport {
   const lines: CoverLine[] = boots.map((boot) => lineOf(boot));
   for (const pod of pods) {
     const name = `${pod.namespace}/${pod.name}`;
@@ -71,14 +76,16 @@ function lineOf({ boot, pod, firstAt, seenAt, firstSeq, lastSeq, missing, end }:
   return { pod, boot, from: timeText(firstAt), to, first: firstSeq, last: lastSeq, hole: holes.join("; ") };
 }
 
-function holeOf(
-  pod: KnownPod,
-  own: readonly CoveredBoot[],
-  { nowMs, aliveMs }: { readonly nowMs: number; readonly aliveMs: number },
-): string {
+function holeOf(pod: KnownPod, own: readonly CoveredBoot[], { nowMs, aliveMs, sinceMs }: CoverTimes): string {
   if (!pod.injected) return pod.wanted && pod.running ? "runs without a gateway: nothing of it is recorded" : "";
   const age = nowMs - pod.createdMs;
-  if (own.length === 0) return pod.running && age > GRACE_MS ? "nothing of it ever arrived" : "";
+  if (own.length === 0) {
+    // The collector was not asked for what ended before.
+    if (age <= GRACE_MS || (!pod.running && pod.endedMs < sinceMs)) return "";
+    return pod.running
+      ? "nothing of it ever arrived"
+      : "nothing of it is on record: none arrived, or retention removed it";
+  }
   if (!pod.running || own.some(({ end }) => end === "running")) return "";
   const last = Math.max(...own.map(({ seenAt }) => seenAt));
   return nowMs - last > aliveMs + GRACE_MS ? `runs, and has been silent since ${timeText(last)}` : "";

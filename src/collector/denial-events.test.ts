@@ -46,7 +46,8 @@ test("the first denial of each target and code of a pod and hour is an Event on 
   expect(said).toEqual([
     {
       name: "agent-1",
-      message: "write http billing.example:443: no_deletes by policy billing (team/billing.rego:7); sidegate why b1-1",
+      message:
+        "write http billing.example:443: no_deletes by policy billing (team/billing.rego:7); sidegate why b1-1 -n team",
     },
   ]);
   tell(pod(), denial("billing", "not_allowed"));

@@ -58,17 +58,17 @@ export function createDenialEvents({ tell, clock }: { readonly tell: Tell; reado
     const message =
       told.size > PER_POD
         ? `more was denied within this hour: sidegate audit query -n ${claims.namespace} --pod ${claims.pod} --verdict deny`
-        : messageOf(row);
+        : messageOf(row, claims.namespace);
     tell({ about, type: "Warning", reason: "Denied", message });
   };
 }
 
-function messageOf(row: RecordRow): string {
+function messageOf(row: RecordRow, namespace: string): string {
   const core = parse(row.core) ?? {};
   const decision = object(core["decision"]);
   const operation = describeOperation({ ...object(core["pre"]), protocol: core["protocol"], action: core["action"] });
   const policies = Array.isArray(decision["policies"]) ? decision["policies"].map(String).join(", ") : "";
   const rule = text(decision["rule"]);
   const by = policies === "" ? "" : ` by policy ${policies}${rule === null ? "" : ` (${rule})`}`;
-  return `${operation}: ${row.code ?? "denied"}${by}; sidegate why ${row.boot}-${row.seq}`;
+  return `${operation}: ${row.code ?? "denied"}${by}; sidegate why ${row.boot}-${row.seq} -n ${namespace}`;
 }
