@@ -13,7 +13,7 @@ import { ADMIN_RESOURCE } from "#kube/admin-resources.ts";
 import { KubeError, type KubeObject } from "#kube/port.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Facts } from "./facts.ts";
-import { type Finding, fail, ok, warn } from "./finding.ts";
+import { type Finding, fail, ok } from "./finding.ts";
 import { type NodeKind, nodeKinds } from "./node-kinds.ts";
 import { type EndedPod, podEnded, podLog } from "./short-pod.ts";
 import { VSOCK_TRIAL, vsockFinding } from "./vsock-trial.ts";
@@ -36,20 +36,26 @@ export async function* proveNodes(facts: Facts, signal: AbortSignal): AsyncGener
   }
   await removeLeftovers(cluster, namespace);
   const { kinds, unready } = nodeKinds(await cluster.all(ADMIN_RESOURCE.node));
-  for (const says of unready) yield warn(PROOF, `no node is ready of: ${says}`, "kubectl get nodes");
+  for (const says of unready) yield fail(PROOF, `not tried, no node is ready of: ${says}`, "kubectl get nodes");
   for (const { says } of kinds.slice(MAX_KINDS))
-    yield warn(
+    yield fail(
       PROOF,
       `not tried, there are more than ${MAX_KINDS} kinds of nodes: ${says}`,
       "try it on one of them by hand",
     );
   const tried = kinds.slice(0, MAX_KINDS);
-  for (let from = 0; from < tried.length && !signal.aborted; from += PARALLEL)
+  for (let from = 0; from < tried.length; from += PARALLEL) {
+    if (signal.aborted) {
+      for (const { says } of tried.slice(from))
+        yield fail(PROOF, `not tried, it was stopped before: ${says}`, "run it again");
+      return;
+    }
     yield* (
       await Promise.all(
         tried.slice(from, from + PARALLEL).map((kind) => prove({ cluster, namespace, options, signal }, kind)),
       )
     ).flat();
+  }
 }
 
 interface Proving {

@@ -174,6 +174,30 @@ describe("doctor --nodes", () => {
 
   const OPTIONS =
     "image: proxy:1\ncollector: {url: 'https://c.example', ca: x}\nbundle: {url: 'https://b.example', publicKey: x}\n";
+  test("counts every kind of node that was not tried as a failure: too many, none ready, stopped before its turn", async () => {
+    const { kube, facts } = world();
+    const data = { "options.yaml": OPTIONS };
+    kube.seed(ADMIN_RESOURCE.configMap, [
+      { metadata: { namespace: "sidegate", name: "sidegate-injection" }, data } as KubeObject,
+    ]);
+    const kinds = Array.from({ length: 32 }, (_, n) => node(`a${n}`, `6.${n}`));
+    kube.seed(ADMIN_RESOURCE.node, [...kinds, node("off1", "4.19")]);
+    const said: string[] = [];
+    for await (const { state, says } of proveNodes(facts, AbortSignal.abort())) {
+      expect(state).toBe("fail");
+      said.push(says.replace(/: .*/, ""));
+    }
+    expect(new Set(said)).toEqual(
+      new Set([
+        "not tried, no node is ready of",
+        "not tried, there are more than 30 kinds of nodes",
+        "not tried, it was stopped before",
+      ]),
+    );
+    expect(said).toHaveLength(33);
+    expect(kube.all(ADMIN_RESOURCE.pod)).toEqual([]);
+  });
+
   test("removes its pod, whether it proved something, failed, or somebody pressed Ctrl-C", async () => {
     for (const phase of ["Succeeded", "Failed", "Running"]) {
       const { kube, facts } = world(async () => answer("sidegate-init: holds: a (x)\nvsock: refused 1\n"));
