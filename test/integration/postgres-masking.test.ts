@@ -22,6 +22,7 @@ const MASKS: readonly MaskRule[] = Object.freeze([
   Object.freeze({ selector: "public.phones.owner", with: "redact" }),
   Object.freeze({ selector: "public.typed.*", with: "token" }),
   Object.freeze({ selector: "public.again.secret", with: "redact" }),
+  Object.freeze({ selector: "public.people.email", with: "token" }),
 ]);
 /** Column, type, its length in binary (null: it varies), and a confidential value. */
 const TYPES: readonly (readonly [string, string, number | null, string])[] = [
@@ -69,6 +70,9 @@ alter table phones alter id set not null;
 create table typed(${TYPES.map(([name, type]) => `${name} ${type}`).join(", ")});
 insert into typed values (${TYPES.map(([, , , value]) => value).join(", ")});
 grant all on all tables in schema public to app;
+create domain mail as text; alter domain mail owner to app;
+create table people(id int, email mail); insert into people values (1, 'confidential@open.example');
+alter table people owner to app;
 analyze users;
 `;
 
@@ -426,6 +430,82 @@ test("a table that is dropped and made anew meanwhile is masked all the same", a
     [{ id: null, secret: "[masked]" }],
     [{ id: 2, secret: "[masked]" }],
   ]);
+});
+
+/** Whoever owns its type takes the column away, lets the gateway ask, and takes that back. */
+const TAKEN = "drop type mail cascade";
+const REFUSED = /the transaction has changed the catalogue/;
+
+test("Q9: what a transaction does to the catalogue and takes back is learnt by nobody", async (context) => {
+  requireThat(context, server !== null, "PostgreSQL's server is not installed (apt-get install postgresql)");
+  const { client } = await WireClient.connect(gateway?.port ?? 0);
+  const begin = say.parse("", TAKEN) + say.bind("", "") + say.execute();
+  const behind = async (text: string): Promise<void> => {
+    const own = await client.ask(say.query("select email as e from people"));
+    expect(show(own), text).toMatch(/tok_e_[0-9a-z]{16}/);
+    expect(await heard("select email as e from people"), text).toMatch(/tok_e_[0-9a-z]{16}/);
+  };
+  try {
+    // Known to everybody, and forgotten where something could have changed.
+    await behind("at first");
+    // With an explicit rollback.
+    await client.ask(say.query("begin"));
+    expect(show(await client.ask(say.query(TAKEN)))).toMatch(/^N.*C"DROP TYPE/);
+    expect(show(await client.ask(say.query("select 1 from notes")))).toMatch(REFUSED);
+    // Others see what was before, meanwhile; and again after it.
+    expect(await heard("select note from notes")).toBe("[]");
+    expect(show(await client.ask(say.query("rollback")))).toBe('C"ROLLBACK\\u0000" Z"I"');
+    await behind("an explicit rollback");
+    // By an error in a batch.
+    const batch = await client.ask(
+      begin + say.parse("", "select 1 from notes") + say.bind("", "") + say.execute() + say.sync,
+    );
+    expect(show(batch)).toMatch(REFUSED);
+    await behind("a failed batch");
+    // A Sync in front of the change, whose answer comes behind it, ends nothing.
+    await client.ask(say.sync + begin + say.extended("select 1 from notes"), 2);
+    await behind("a sync in front");
+    // In one Query, with what is to be shown in it or without.
+    for (const text of [
+      `begin; ${TAKEN}; select 1 from notes; rollback; select email as e from people`,
+      `begin; ${TAKEN}; rollback; select email as e from people`,
+      `${TAKEN}; select 1 from notes`,
+    ]) {
+      expect(show(await client.ask(say.query(text))), text).toMatch(REFUSED);
+      await behind(text);
+    }
+    await client.ask(say.query("begin"));
+    await client.ask(say.query(TAKEN));
+    await client.ask(say.query("select 1 from notes"));
+    expect(show(await client.ask(say.query("rollback; select email as e from people")))).toMatch(REFUSED);
+    await client.ask(say.query("rollback"));
+    await behind("rollback and select in one");
+    // By leaving.
+    const { client: leaver } = await WireClient.connect(gateway?.port ?? 0);
+    await leaver.ask(say.query("begin"));
+    await leaver.ask(say.query(TAKEN));
+    leaver.end();
+    await behind("a connection that ended");
+  } finally {
+    client.end();
+  }
+});
+
+test("DDL goes on: outside of a transaction, in one that commits, and masked reads behind it", async (context) => {
+  requireThat(context, server !== null, "PostgreSQL's server is not installed (apt-get install postgresql)");
+  const seen = await agent(async (client) => {
+    await client.query("create table public.made(id int)");
+    const first = await client.query("select email as e from people");
+    await client.query("begin");
+    await client.query("alter table public.made add column note text");
+    await client.query("commit");
+    const second = await client.query("select email as e from people");
+    const extended = await client.query("drop table public.made cascade", []);
+    const third = await client.query("select email as e from people where id = $1", [1]);
+    return [first.rows, second.rows, extended.command, third.rows];
+  });
+  const token = [{ e: expect.stringMatching(/^tok_e_/) }];
+  expect(seen).toEqual([token, token, "DROP", token]);
 });
 
 test("each refusal leaves its session usable, and nothing broke on the way", async (context) => {

@@ -314,6 +314,7 @@ export class Batch {
       step.wire = "";
       talk.steps.push(step);
     }
+    if (act !== null) this.#options.masks.sent(act);
     talk.begun = true;
     talk.hurried = false;
     talk.write(act?.permit ?? connect, text);
@@ -330,7 +331,7 @@ export class Batch {
     const { act, prepared } = step;
     if (act === null) throw new Error("an execute without its act");
     const { masks } = this.#options;
-    masks.prepare(act, true, (objection) => {
+    masks.prepare(act, { batch: true, changed: false }, (objection) => {
       if (objection !== null) {
         act.finish(this.#talk.ports.judge, "not-sent");
         this.refuse(objection, prepared);

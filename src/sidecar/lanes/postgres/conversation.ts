@@ -347,7 +347,7 @@ export class Conversation implements Answered, Taker, MessageTaker {
   #askNext(bytes: string, questions: readonly Question[], acts: Act[]): void {
     const question = questions[acts.length];
     if (question === undefined) {
-      this.#maskAll(bytes, acts, 0);
+      this.#maskAll(bytes, acts, 0, false);
       return;
     }
     this.#asking.ask({
@@ -364,11 +364,12 @@ export class Conversation implements Answered, Taker, MessageTaker {
     });
   }
 
-  #maskAll(bytes: string, acts: readonly Act[], at: number): void {
+  /** `changed`: one of those in front changes the catalogue. */
+  #maskAll(bytes: string, acts: readonly Act[], at: number, changed: boolean): void {
     const act = acts[at];
     if (act === undefined) return this.#sendQuery(bytes, acts);
-    this.#masks.prepare(act, false, (objection) => {
-      if (objection === null) this.#maskAll(bytes, acts, at + 1);
+    this.#masks.prepare(act, { batch: false, changed }, (objection) => {
+      if (objection === null) this.#maskAll(bytes, acts, at + 1, changed || this.#masks.changes(act));
       else this.#notSent(acts, objection);
     });
   }
@@ -383,7 +384,10 @@ export class Conversation implements Answered, Taker, MessageTaker {
     const step = new Step("query");
     step.acts = acts;
     talk.steps.push(step);
-    for (const act of acts) talk.starts(act);
+    for (const act of acts) {
+      talk.starts(act);
+      this.#masks.sent(act);
+    }
     talk.begun = false;
     talk.hurried = true;
     talk.write(acts[0]?.permit ?? talk.ports.connect, queryText(bytes));
@@ -502,6 +506,8 @@ export class Conversation implements Answered, Taker, MessageTaker {
     talk.obscured = false;
     this.#copying = null;
     if (status === "I") talk.history.idle();
+    // A Sync that was sent before a change says nothing of the change.
+    if (status === "I" && !talk.begun && talk.steps.length === 0) this.#masks.settled();
     this.#batch.ready(step);
     this.#endIfDraining();
   }
@@ -592,6 +598,7 @@ export class Conversation implements Answered, Taker, MessageTaker {
     this.#answers.close();
     for (const act of this.#open()) act.finish(this.#talk.ports.judge, status);
     this.#talk.over = true;
+    this.#masks.ended();
     this.#options.ended();
     return true;
   }

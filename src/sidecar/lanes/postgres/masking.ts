@@ -20,18 +20,31 @@ export interface MaskedAct {
   readonly statements: readonly Statement[];
 }
 
+/**
+ * What one session's transaction has done to the catalogue is seen by that session alone and may be taken back: from a change until the
+ * session is outside of a transaction again, nothing is learnt from it, and nothing of it is shown.
+ */
 export interface SessionMasker {
   /**
    * A query of the sidecar's own that this upstream session must answer before the masks can be applied (names → OIDs); null: all
    * is known. One statement, read-only, names and operators qualified with pg_catalog, results in text format.
    */
   question(masks: readonly MaskRule[]): string | null;
-  /** Its answer; null in a row is NULL, bytes are latin1. */
+  /** Its answer; null in a row is NULL, bytes are latin1. Not called between `follow` of a change and `settled`. */
   learn(masks: readonly MaskRule[], rows: readonly (readonly (string | null)[])[]): void;
-  /** These are about to run, with masks or without: some change what the masks mean. */
+  /** Whether what the masks mean may be something else behind these. */
+  changes(statements: readonly Statement[]): boolean;
+  /** These are sent now, with masks or without. */
   follow(statements: readonly Statement[]): void;
-  /** Asked before the act is forwarded, after `question` was answered. Null: it can be masked; else why not, for the refusal. */
-  objection(act: MaskedAct): string | null;
+  /** The upstream session is outside of a transaction, and has answered all that it was sent. */
+  settled(): void;
+  /** The session is over, whatever became of its transaction. */
+  ended(): void;
+  /**
+   * Asked before the act is forwarded, after `question` was answered. `changed`: something that is sent in front of it changes what the
+   * masks mean. Null: it can be masked; else why not, for the refusal.
+   */
+  objection(act: MaskedAct, changed: boolean): string | null;
   /** A result set of `statement` begins. Null: nothing in it is masked, its rows pass as they are. A text: it must not be shown. */
   result(act: MaskedAct, statement: Statement | null, fields: readonly Field[]): ResultMask | string | null;
   /** COPY … TO STDOUT begins. `binary`: the overall format; `columns`: how many there are. As `result`. */

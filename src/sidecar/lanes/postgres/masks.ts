@@ -20,9 +20,15 @@ import {
 import { int16, message, utf8 } from "./codec/text.ts";
 import type { CopyMask, MaskedAct, SessionMasker } from "./masking.ts";
 import { refusalText } from "./refuse.ts";
-import type { Statement } from "./sql/reading.ts";
+import type { SessionEffect, Statement } from "./sql/reading.ts";
 import { type Collecting, Step } from "./steps.ts";
 import type { Talk } from "./talk.ts";
+
+/** Where a statement will stand. */
+export interface Place {
+  readonly batch: boolean;
+  readonly changed: boolean;
+}
 
 export class Masks {
   readonly #talk: Talk;
@@ -44,22 +50,25 @@ export class Masks {
     return this.#waits;
   }
 
-  /** `batch`: in the middle of one, so that no Sync may be sent. Calls `goOn` once: null, or why it may not be sent after all. */
-  prepare(act: Act, batch: boolean, goOn: (objection: Refusal | null) => void): void {
+  /**
+   * `batch`: in the middle of one, so that no Sync may be sent. `changed`: what is sent in front of it in the same Query changes the
+   * catalogue. Calls `goOn` once: null, or why it may not be sent after all.
+   */
+  prepare(act: Act, { batch, changed }: Place, goOn: (objection: Refusal | null) => void): void {
     const { masks } = act;
-    if (!act.pure) this.#masker?.follow(act.statements);
-    if (masks.length === 0) return goOn(null);
+    // A transaction that has failed, or has changed the catalogue, must be left.
+    if (masks.length === 0 || isControl(act)) return goOn(null);
     const masker = this.#masker;
     if (masker === null) return goOn(this.#refusal(act, "masks"));
     const question = masker.question(masks);
-    if (question === null) return goOn(this.#objection(act, masker));
+    if (question === null) return goOn(this.#objection(act, masker, changed));
     if (this.#talk.status === "E") return goOn(this.#refusal(act, "the transaction has failed"));
     this.#waits = true;
     this.#ask(question, batch, {
       complete: (rows) => {
         this.#waits = false;
         masker.learn(masks, rows);
-        goOn(this.#objection(act, masker));
+        goOn(this.#objection(act, masker, changed));
       },
       failed: () => {
         this.#waits = false;
@@ -72,6 +81,25 @@ export class Masks {
         return refusalText(refusal);
       },
     });
+  }
+
+  /** Whether what the masks mean may be something else behind it. */
+  changes(act: Act): boolean {
+    return !act.pure && this.#masker?.changes(act.statements) === true;
+  }
+
+  /** It is sent now. */
+  sent(act: Act): void {
+    if (!act.pure) this.#masker?.follow(act.statements);
+  }
+
+  /** The upstream is outside of a transaction, and owes no answer. */
+  settled(): void {
+    this.#masker?.settled();
+  }
+
+  ended(): void {
+    this.#masker?.ended();
   }
 
   /** A Describe of our own in front of an Execute, so that its rows are known; and the text that asks for it. Null: nothing is masked. */
@@ -152,8 +180,8 @@ export class Masks {
     this.#copyAct = null;
   }
 
-  #objection(act: Act, masker: SessionMasker): Refusal | null {
-    const why = masker.objection(maskedAct(act));
+  #objection(act: Act, masker: SessionMasker, changed: boolean): Refusal | null {
+    const why = masker.objection(maskedAct(act), changed);
     return why === null ? null : this.#refusal(act, why);
   }
 
@@ -212,6 +240,19 @@ export class Masks {
     talk.hurried = true;
     talk.write(talk.ports.connect, text);
   }
+}
+
+/** It begins, marks or ends a transaction, reads nothing and shows nothing. */
+function isControl({ effects, statements, opaque }: Act): boolean {
+  return (
+    !opaque && effects.length > 0 && effects.every(({ kind }) => CONTROL.has(kind)) && statements.every(readsNothing)
+  );
+}
+
+const CONTROL: ReadonlySet<SessionEffect["kind"]> = new Set(["begin", "commit", "rollback", "savepoint"]);
+
+function readsNothing({ tables, output, functions }: Statement): boolean {
+  return tables.length === 0 && output.length === 0 && functions.length === 0;
 }
 
 function maskedAct(act: Act): MaskedAct {

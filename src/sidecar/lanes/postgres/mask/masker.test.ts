@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import type { MaskRule } from "#contract/decision.ts";
 import { createTokens } from "#mask/tokens.ts";
 import type { Field } from "../codec/backend.ts";
-import type { MaskedAct, SessionMasker } from "../masking.ts";
+import type { MaskedAct, RowMasker, SessionMasker } from "../masking.ts";
 import { readParserFile } from "../sql/parser-file.ts";
 import { createSqlReader } from "../sql/reader.ts";
 import { createRowMasker } from "./masker.ts";
@@ -27,19 +27,19 @@ const ROWS: readonly (readonly string[])[] = [
 /** Nothing was made since. */
 const NEWEST = ["200", "", "", "1", "", "1", "n"];
 
+const PLACE = { target: "db", database: "app", user: "app" };
+
 class World {
   nowMs = 0;
   readonly masks: readonly MaskRule[];
+  readonly room: RowMasker;
   readonly session: SessionMasker;
 
   constructor(masks: readonly MaskRule[] = MASKS, rows: readonly (readonly (string | null)[])[] | null = ROWS) {
     this.masks = masks;
     const clock = { wallMs: () => 0, elapsedMs: () => this.nowMs };
-    this.session = createRowMasker({ tokens: createTokens(Buffer.alloc(32, 7)), clock }).open({
-      target: "db",
-      database: "app",
-      user: "app",
-    });
+    this.room = createRowMasker({ tokens: createTokens(Buffer.alloc(32, 7)), clock });
+    this.session = this.room.open(PLACE);
     if (rows !== null) this.session.learn(this.masks, [...rows, NEWEST]);
   }
 
@@ -47,8 +47,8 @@ class World {
     return { masks: this.masks, statements: reader.read(text).statements };
   }
 
-  objection(text: string): string | null {
-    return this.session.objection(this.act(text));
+  objection(text: string, changed = false): string | null {
+    return this.session.objection(this.act(text), changed);
   }
 
   /** What an agent reads of one row in text format; null where the result must not be shown. */
@@ -173,6 +173,7 @@ describe("a schema that somebody else changes meanwhile", () => {
     ]) {
       const w = new World();
       w.session.follow(w.act(text).statements);
+      w.session.settled();
       expect(w.session.question(MASKS), text).not.toBeNull();
     }
     const w = new World();
@@ -181,13 +182,42 @@ describe("a schema that somebody else changes meanwhile", () => {
     expect(w.session.question(MASKS)).toBeNull();
   });
 
-  test("Q9: a change in a transaction is asked about again behind its end", () => {
+  test("Q9: from a change until the end of its transaction nothing is learnt and nothing is shown; then it is asked about", () => {
     const w = new World();
     w.session.follow(w.act("BEGIN").statements);
-    w.session.follow(w.act("CREATE OR REPLACE VIEW v AS SELECT email FROM users").statements);
-    w.session.learn(MASKS, [...ROWS, NEWEST]);
-    w.session.follow(w.act("COMMIT").statements);
+    w.session.follow(w.act("DROP TYPE mail CASCADE").statements);
+    expect(w.session.question(MASKS)).toBeNull();
+    w.session.learn(MASKS, [NEWEST]);
+    expect(w.objection("SELECT 1 FROM other")).toBe("the transaction has changed the catalogue");
+    w.session.follow(w.act("ROLLBACK").statements);
+    w.session.settled();
     expect(w.session.question(MASKS)).not.toBeNull();
+    expect(w.shows("SELECT email AS e FROM users", [{ ...EMAIL, name: "e" }], ["ada@example.com"])).toEqual([
+      expect.stringMatching(/^tok_e_/),
+    ]);
+    w.session.learn(MASKS, [...ROWS, NEWEST]);
+    expect(w.objection("SELECT email AS e FROM users")).toBeNull();
+    w.session.settled();
+    expect(w.session.question(MASKS)).toBeNull();
+  });
+
+  test("Q9: so it is where others have learnt what was before meanwhile, and its session then commits or ends", () => {
+    for (const end of ["settled", "ended"] as const) {
+      const w = new World();
+      const other = w.room.open(PLACE);
+      w.session.follow(w.act("CREATE OR REPLACE VIEW v AS SELECT 1").statements);
+      expect(other.question(MASKS)).not.toBeNull();
+      other.learn(MASKS, [...ROWS, NEWEST]);
+      expect(other.question(MASKS)).toBeNull();
+      expect(other.objection(w.act("SELECT id FROM users"), false)).toBeNull();
+      w.session[end]();
+      expect(other.question(MASKS), end).not.toBeNull();
+    }
+  });
+
+  test("Q9: a statement behind a change in the same Query is not sent; one without rules about columns is", () => {
+    expect(new World().objection("SELECT email FROM users", true)).toBe("the transaction has changed the catalogue");
+    expect(new World([{ selector: "detect:email", with: "token" }], null).objection("SELECT 1", true)).toBeNull();
   });
 });
 
@@ -526,6 +556,7 @@ test("the catalogue is asked once for a while, and again after a statement that 
   w.session.learn(MASKS, [...ROWS, NEWEST]);
   expect(w.session.question(MASKS)).toBeNull();
   w.session.follow(w.act("CREATE TABLE other (a int)").statements);
+  w.session.settled();
   expect(w.session.question(MASKS)).not.toBeNull();
   expect(w.objection("SELECT id FROM users")).toBeNull();
   w.session.learn(MASKS, [...ROWS, NEWEST]);

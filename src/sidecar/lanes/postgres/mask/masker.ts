@@ -27,7 +27,7 @@ export interface RowMaskerOptions {
 const LEARNT_MS = 30_000;
 const MAX_LEARNT = 64;
 /** Kinds of statements after which the catalogue may say something else. */
-const CHANGES = new Set(["create", "alter", "drop", "do", "call", "import", "rename", "merge"]);
+const CHANGES = new Set(["create", "alter", "drop", "do", "call", "import", "rename"]);
 
 interface Learnt {
   /** Target and database. */
@@ -50,7 +50,7 @@ class Masker implements SessionMasker {
   readonly #learnt: Lru<string, Learnt>;
   readonly #rules: WeakMap<readonly MaskRule[], Rules | string>;
   readonly #place: string;
-  /** A statement of this session may have changed the catalogue. */
+  /** A statement of this session may have changed the catalogue, and its transaction may still be open. */
   #changed = false;
 
   constructor(
@@ -67,7 +67,7 @@ class Masker implements SessionMasker {
 
   question(masks: readonly MaskRule[]): string | null {
     const rules = this.#read(masks);
-    if (typeof rules === "string" || rules.columns.length === 0) return null;
+    if (this.#changed || typeof rules === "string" || rules.columns.length === 0) return null;
     const known = this.#learnt.get(this.#key(rules));
     if (known !== undefined && this.#options.clock.elapsedMs() < known.againMs) return null;
     return questionFor(rules.columns);
@@ -75,7 +75,7 @@ class Masker implements SessionMasker {
 
   learn(masks: readonly MaskRule[], rows: readonly (readonly (string | null)[])[]): void {
     const rules = this.#read(masks);
-    if (typeof rules === "string") return;
+    if (this.#changed || typeof rules === "string") return;
     const key = this.#key(rules);
     const catalogue = Catalogue.read(rules.columns, rows);
     // An answer that cannot be read teaches nothing: every statement is objected to.
@@ -83,18 +83,33 @@ class Masker implements SessionMasker {
     else this.#learnt.set(key, { place: this.#place, catalogue, againMs: this.#options.clock.elapsedMs() + LEARNT_MS });
   }
 
+  changes(statements: readonly Statement[]): boolean {
+    return statements.some(({ kind, complete }) => CHANGES.has(kind) || !complete);
+  }
+
   /** What is known under this session's place may have changed, whichever masks it was asked for. */
   follow(statements: readonly Statement[]): void {
-    const changes = statements.some(({ kind, complete }) => CHANGES.has(kind) || !complete);
-    if (changes) this.#changed = true;
-    // In a transaction others do not see it, and learn what was before: it counts again at its end.
-    if (!changes && !(this.#changed && statements.some(({ kind }) => kind === "commit"))) return;
+    if (this.changes(statements)) this.#changed = true;
+    // COMMIT AND CHAIN leaves no moment between two transactions.
+    else if (!this.#changed || !statements.some(({ kind }) => kind === "commit")) return;
     this.#forget();
   }
 
-  objection({ masks, statements }: MaskedAct): string | null {
+  /** In a transaction others do not see what it changed, and learn what was before: it counts again at its end. */
+  settled(): void {
+    if (!this.#changed) return;
+    this.#changed = false;
+    this.#forget();
+  }
+
+  ended(): void {
+    this.settled();
+  }
+
+  objection({ masks, statements }: MaskedAct, changed: boolean): string | null {
     const rules = this.#read(masks);
     if (typeof rules === "string") return rules;
+    if (rules.columns.length > 0 && (changed || this.#changed)) return CHANGED;
     for (const statement of statements) {
       const why = copyObjection(statement);
       if (why !== null) return why;
@@ -216,6 +231,7 @@ class Masker implements SessionMasker {
 }
 
 const UNKNOWN = "the catalogue does not say what the masks mean";
+const CHANGED = "the transaction has changed the catalogue";
 const NOT_ATTRIBUTED = "[masked]";
 const WITHHELD = "the message is not shown: it could quote a masked value";
 
