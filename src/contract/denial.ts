@@ -43,6 +43,10 @@ export const DENIALS = {
     "The policy asks for something that this protocol cannot carry out.",
     "Report it to the policy's author.",
   ),
+  mask_evaded: policy(
+    "This statement could show or test a masked column.",
+    "Select masked columns as they are; leave them out of expressions, conditions, orderings and copies.",
+  ),
   credential_forbidden: policy(
     "The policy names a credential that may not be used here.",
     "Report it to the policy's author; `sidegate why` shows the reason.",

@@ -14,6 +14,12 @@ export interface RowMasker {
   open(place: { readonly target: string; readonly database: string; readonly user: string }): SessionMasker;
 }
 
+/** Why an act is not sent: the masks cannot be carried out at all, or this statement could get around them. */
+export interface Objection {
+  readonly code: "obligation_unsupported" | "mask_evaded";
+  readonly why: string;
+}
+
 /** Whatever is done with rows: statements in the order of a Query string; for EXECUTE and FETCH the one that they run. */
 export interface MaskedAct {
   readonly masks: readonly MaskRule[];
@@ -44,7 +50,7 @@ export interface SessionMasker {
    * Asked before the act is forwarded, after `question` was answered. `changed`: something that is sent in front of it changes what the
    * masks mean. Null: it can be masked; else why not, for the refusal.
    */
-  objection(act: MaskedAct, changed: boolean): string | null;
+  objection(act: MaskedAct, changed: boolean): Objection | null;
   /** A result set of `statement` begins. Null: nothing in it is masked, its rows pass as they are. A text: it must not be shown. */
   result(act: MaskedAct, statement: Statement | null, fields: readonly Field[]): ResultMask | string | null;
   /** COPY … TO STDOUT begins. `binary`: the overall format; `columns`: how many there are. As `result`. */

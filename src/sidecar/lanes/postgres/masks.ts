@@ -18,7 +18,7 @@ import {
   SYNC,
 } from "./codec/frontend.ts";
 import { int16, message, utf8 } from "./codec/text.ts";
-import type { CopyMask, MaskedAct, SessionMasker } from "./masking.ts";
+import type { CopyMask, MaskedAct, Objection, SessionMasker } from "./masking.ts";
 import { refusalText } from "./refuse.ts";
 import type { SessionEffect, Statement } from "./sql/reading.ts";
 import { type Collecting, Step } from "./steps.ts";
@@ -59,10 +59,10 @@ export class Masks {
     // A transaction that has failed, or has changed the catalogue, must be left.
     if (masks.length === 0 || isControl(act)) return goOn(null);
     const masker = this.#masker;
-    if (masker === null) return goOn(this.#refusal(act, "masks"));
+    if (masker === null) return goOn(this.#refusal(act, { code: "obligation_unsupported", why: "masks" }));
     const question = masker.question(masks);
     if (question === null) return goOn(this.#objection(act, masker, changed));
-    if (this.#talk.status === "E") return goOn(this.#refusal(act, "the transaction has failed"));
+    if (this.#talk.status === "E") return goOn(this.#evaded(act, "the transaction has failed"));
     this.#waits = true;
     this.#ask(question, batch, {
       complete: (rows) => {
@@ -72,7 +72,7 @@ export class Masks {
       },
       failed: () => {
         this.#waits = false;
-        const refusal = this.#refusal(act, "the catalogue could not be asked");
+        const refusal = this.#evaded(act, "the catalogue could not be asked");
         if (!batch) {
           goOn(refusal);
           return null;
@@ -181,17 +181,21 @@ export class Masks {
   }
 
   #objection(act: Act, masker: SessionMasker, changed: boolean): Refusal | null {
-    const why = masker.objection(maskedAct(act), changed);
-    return why === null ? null : this.#refusal(act, why);
+    const objection = masker.objection(maskedAct(act), changed);
+    return objection === null ? null : this.#refusal(act, objection);
   }
 
-  #refusal(act: Act, why: string): Refusal {
-    return this.#talk.ports.judge.refuse("obligation_unsupported", why, act.operation);
+  #refusal(act: Act, { code, why }: Objection): Refusal {
+    return this.#talk.ports.judge.refuse(code, why, act.operation);
+  }
+
+  #evaded(act: Act, why: string): Refusal {
+    return this.#refusal(act, { code: "mask_evaded", why });
   }
 
   /** It cannot be shown and is under way already: the session ends, and the record says why. */
   #hidden(act: Act, why: string): WireFault {
-    this.#refusal(act, why);
+    this.#evaded(act, why);
     return "type";
   }
 

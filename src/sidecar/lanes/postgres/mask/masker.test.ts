@@ -48,7 +48,7 @@ class World {
   }
 
   objection(text: string, changed = false): string | null {
-    return this.session.objection(this.act(text), changed);
+    return this.session.objection(this.act(text), changed)?.why ?? null;
   }
 
   /** What an agent reads of one row in text format; null where the result must not be shown. */
@@ -325,6 +325,13 @@ describe("Q9: ways around a mask are not sent", () => {
     ])
       expect(new World([mask], []).objection("SELECT 1"), mask.selector).not.toBeNull();
   });
+});
+
+test("whoever is refused hears whether the statement or the mask is at fault", () => {
+  const code = (w: World, text: string): string | undefined => w.session.objection(w.act(text), false)?.code;
+  expect(code(new World(), "SELECT upper(email) FROM users")).toBe("mask_evaded");
+  expect(code(new World(), "COPY users TO STDOUT (FORMAT csv, HEADER maybe)")).toBe("mask_evaded");
+  expect(code(new World([{ selector: "users.email", with: "token" }], []), "SELECT 1")).toBe("obligation_unsupported");
 });
 
 describe("a masked column that is written", () => {

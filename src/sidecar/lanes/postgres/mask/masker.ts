@@ -8,7 +8,7 @@ import { Lru } from "#core/lru.ts";
 import { coverFindings } from "#mask/cover.ts";
 import type { Tokens } from "#mask/tokens.ts";
 import type { Field } from "../codec/backend.ts";
-import type { CopyMask, MaskedAct, ResultMask, RowMasker, SessionMasker } from "../masking.ts";
+import type { CopyMask, MaskedAct, Objection, ResultMask, RowMasker, SessionMasker } from "../masking.ts";
 import type { CopyFormat, OutputColumn, Statement } from "../sql/reading.ts";
 import { Catalogue, latin1, type Relation } from "./catalogue.ts";
 import { CsvCopyMask, type LineColumn, TextCopyMask } from "./copy-lines.ts";
@@ -106,9 +106,14 @@ class Masker implements SessionMasker {
     this.settled();
   }
 
-  objection({ masks, statements }: MaskedAct, changed: boolean): string | null {
+  objection({ masks, statements }: MaskedAct, changed: boolean): Objection | null {
     const rules = this.#read(masks);
-    if (typeof rules === "string") return rules;
+    if (typeof rules === "string") return { code: "obligation_unsupported", why: rules };
+    const why = this.#evades(rules, statements, changed);
+    return why === null ? null : { code: "mask_evaded", why };
+  }
+
+  #evades(rules: Rules, statements: readonly Statement[], changed: boolean): string | null {
     if (rules.columns.length > 0 && (changed || this.#changed)) return CHANGED;
     for (const statement of statements) {
       const why = copyObjection(statement);
