@@ -117,7 +117,7 @@ export interface Dial {
   readonly fresh: boolean;
   /** The certificate that we show to the upstream (kind clientCertificate). */
   readonly identity: Credential | null;
-  /** What it logs in with: another version of it closes the idle ones of this. Absent: nothing. */
+  /** What it logs in with: another version of it closes the idle ones of this target. Absent: nothing. */
   readonly login?: Pick<Credential, "name" | "version"> | null;
 }
 

@@ -33,7 +33,7 @@ export interface PoolOptions {
   readonly after: (ms: number, fire: () => void) => Alarm;
 }
 
-/** A credential by its name, and which of its values. */
+/** A credential by its target's name and its own, and which of its values. */
 export type Login = Pick<Credential, "name" | "version">;
 
 export interface Made {
@@ -124,7 +124,7 @@ export class Pool {
   readonly #idle = new Set<PooledConnection>();
   #alarm: Alarm | null = null;
   #closed = false;
-  /** Credentials by name, and the value that was used last. */
+  /** Credentials, and the value of each that was used last. */
   readonly #logins = new Map<string, number>();
   /** Versions in force; null: none were told yet, all are taken. Empty after `close`. */
   #versions: Set<number> | null = null;

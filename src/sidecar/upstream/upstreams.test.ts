@@ -815,6 +815,27 @@ describe("THREATS H6: a session that is logged in and waits", () => {
     expect(r.room.idle).toBe(2);
   });
 
+  test("is not closed by another target that names the same credential, whose values are counted by themselves", () => {
+    const r = rig();
+    const there = {
+      host: "b.example",
+      target: target({ name: "b" }),
+      pool: "db/7 run",
+      login: { name: "db", version: 7 },
+    };
+    const other = request(there);
+    for (const each of [dial, other]) r.open(each).leg.release(true, as());
+    expect(r.room.idle).toBe(2);
+    for (const each of [dial, other, dial]) {
+      const resumed = resume(r, "app shop", each);
+      expect(resumed).not.toBe(null);
+      resumed?.upstream.release(true, as());
+    }
+    // Another value of its own does.
+    r.dial(request({ ...there, pool: "db/8 run", login: { name: "db", version: 8 } }));
+    expect(r.room.idle).toBe(1);
+  });
+
   test("is not kept where its credential has changed while it was in use", () => {
     const r = rig();
     const { leg } = r.open(dial);

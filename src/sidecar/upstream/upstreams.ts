@@ -10,7 +10,7 @@ import type { Dial, Upstreams } from "../seam/stages.ts";
 import type { AddressRules } from "./address-rules.ts";
 import { Lease } from "./lease.ts";
 import { Making, type MakingOptions } from "./making.ts";
-import { POOL_LIMITS, Pool, PooledConnection, type PoolLimits } from "./pool.ts";
+import { type Login, POOL_LIMITS, Pool, PooledConnection, type PoolLimits } from "./pool.ts";
 import { poolKey, sessionKey, Versions } from "./pool-key.ts";
 import type { UpstreamProxy } from "./proxy.ts";
 import type { StubResolver } from "./resolve.ts";
@@ -40,6 +40,7 @@ export function createUpstreams(options: UpstreamsOptions): UpstreamRoom {
   const versions = new Versions();
   /** A lane dials with the same object again and again. */
   const keys = new WeakMap<Dial, string>();
+  const logins = new WeakMap<Dial, Login>();
 
   function keyOf(request: Dial, credentialAndRun: string): string {
     let key = keys.get(request);
@@ -50,10 +51,21 @@ export function createUpstreams(options: UpstreamsOptions): UpstreamRoom {
     return key;
   }
 
+  /** A credential is had for each target by itself: the same name is another value with another version elsewhere. */
+  function loginOf(request: Dial): Login | null {
+    if (request.login == null) return null;
+    let login = logins.get(request);
+    if (login === undefined) {
+      login = { name: JSON.stringify([request.target.name, request.login.name]), version: request.login.version };
+      logins.set(request, login);
+    }
+    return login;
+  }
+
   return {
     dial(request, permit, events) {
       const key = request.pool === null ? null : keyOf(request, request.pool);
-      const login = request.login ?? null;
+      const login = loginOf(request);
       if (login !== null) pool.loggingIn(login);
       // A target that observation made up is in no list.
       if (key !== null && request.target.name === "") pool.admit(versions.of(request.target));
@@ -81,7 +93,8 @@ export function createUpstreams(options: UpstreamsOptions): UpstreamRoom {
     },
     resume(request, alike, events) {
       if (request.pool === null) return null;
-      if (request.login != null) pool.loggingIn(request.login);
+      const login = loginOf(request);
+      if (login !== null) pool.loggingIn(login);
       const idle = pool.take(sessionKey(keyOf(request, request.pool), alike));
       if (idle?.session == null) return null;
       const { known } = idle.session;
