@@ -1,5 +1,5 @@
 /** Row Q9 of the threat model, as far as it needs no server: what is masked, and what is not sent because it could not be. */
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import type { MaskRule } from "#contract/decision.ts";
 import { createTokens } from "#mask/tokens.ts";
 import type { Field } from "../codec/backend.ts";
@@ -104,6 +104,22 @@ describe("by origin", () => {
     expect(shown[2]).toBe(shown[1]);
     expect(w.shows("SELECT email FROM users", [EMAIL], [null])).toEqual([null]);
     expect(w.shows("SELECT id FROM users", [{ table: 100, column: 1 }], ["7"])).toEqual(["7"]);
+  });
+
+  test("the text by which the rules are known is made once, not for each column of each result", () => {
+    const w = new World();
+    const fields = Array.from({ length: 500 }, () => EMAIL);
+    const made = vi.spyOn(JSON, "stringify");
+    try {
+      w.shows(
+        "SELECT email FROM users",
+        fields,
+        Array.from({ length: 500 }, () => null),
+      );
+      expect(made).not.toHaveBeenCalled();
+    } finally {
+      made.mockRestore();
+    }
   });
 
   test("so are children, generated columns, views that read it, and whole rows", () => {

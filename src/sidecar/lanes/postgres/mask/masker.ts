@@ -135,7 +135,7 @@ class Masker implements SessionMasker {
     const shown = this.#shown(rules, statement);
     if (shown === null) return UNKNOWN;
     const changes: (Change | null)[] = [];
-    if (fields.some(({ table, column }) => this.#catalogue(rules)?.isNewer(table, column) === true)) this.#forget();
+    if (fields.some((field) => shown.isNewer(field))) this.#forget();
     for (const [i, field] of fields.entries()) {
       const form = shown.form(field, i, fields.length);
       if (form === "hidden") return "a column cannot be attributed";
@@ -221,8 +221,8 @@ class Masker implements SessionMasker {
     return this.#learnt.get(this.#key(rules))?.catalogue ?? null;
   }
 
-  #key({ columns }: Rules): string {
-    return `${this.#place}\n${JSON.stringify(columns)}`;
+  #key({ key }: Rules): string {
+    return `${this.#place}\n${key}`;
   }
 
   #read(masks: readonly MaskRule[]): Rules | string {
@@ -257,10 +257,15 @@ class Shown {
     this.#touched = catalogue === null || statement === null ? null : touchedBy(statement, catalogue);
   }
 
+  /** It was made since the catalogue was asked. */
+  isNewer({ table, column }: Field): boolean {
+    return this.#catalogue?.isNewer(table, column) === true;
+  }
+
   /** Null: it is none. `hidden`: nobody can say. */
   form(field: Field, at: number, count: number): Form | "hidden" | null {
     let form: Form | null = this.#rules.names.get(fromUtf8(field.name)) ?? null;
-    if (this.#catalogue?.isNewer(field.table, field.column) === true)
+    if (this.isNewer(field))
       return this.#rules.columns.reduce<Form>((before, rule) => stricter(before, rule.form), form ?? "token");
     const relation = this.#catalogue?.relation(field.table);
     // Attribute 0 is the whole row.

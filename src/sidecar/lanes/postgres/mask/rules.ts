@@ -23,6 +23,8 @@ export interface ColumnRule {
 }
 
 export interface Rules {
+  /** `columns` as one text: equal for equal ones. Made once, since what is known of a place is found by it at every result. */
+  readonly key: string;
   readonly columns: readonly ColumnRule[];
   /** Output names. */
   readonly names: ReadonlyMap<string, Form>;
@@ -57,7 +59,7 @@ export function readRules(masks: readonly MaskRule[]): Rules | string {
       columns.push({ schema: schema ?? null, table: table ?? null, column: column ?? null, form });
     }
   }
-  return { columns, names, detectors };
+  return { key: JSON.stringify(columns), columns, names, detectors };
 }
 
 function split(selector: string): readonly [string, string] {
