@@ -229,6 +229,24 @@ describe("one that cannot be had", () => {
     expect([w.asked.length, given]).toEqual([2_001, 2_001 - 256]);
     expect(w.asked[0]?.signal.aborted).toBe(false);
   });
+
+  test("that is used all the time does not make room, and whose does is wiped a minute later", async () => {
+    const w = new World();
+    await w.have("value-1");
+    const rare = { ...BILLING, name: "rare" };
+    w.room.find("billing", rare);
+    await w.give("value-2");
+    for (let i = 0; i < 255; i++) {
+      expect(told(w.room.find("billing", BILLING))).toBe("value-1");
+      w.room.find(`name-${i}`, { ...BILLING, name: `t-${i}` });
+    }
+    expect(told(w.room.find("billing", BILLING))).toBe("value-1");
+    expect(told(w.room.find("billing", rare))).toBe("waits");
+    // A login that began before may still need it.
+    expect(w.issued.map((secret) => secret.wiped)).toEqual([false, false]);
+    w.time.pass(60_001);
+    expect(w.issued.map((secret) => secret.wiped)).toEqual([false, true]);
+  });
 });
 
 describe("one that an upstream refused", () => {

@@ -52,35 +52,38 @@ export function createCredentials(options: CredentialsOptions): CredentialRoom {
   /** A target is an object of the bundle in force: found again without making its key. */
   const byTarget = new WeakMap<Target, Entry>();
   const madeBy = new WeakMap<Credential, Entry>();
+  let uses = 0;
   options.source.onChanged((name, target) => {
     for (const entry of entries.values()) if (entry.isOf(name, target)) entry.changed();
   });
 
   function entryOf(name: string, target: Target): Entry | null {
     const near = byTarget.get(target);
-    if (near?.wanted.name === name && !near.closed) return near;
+    if (near?.wanted.name === name && !near.closed) {
+      near.used = ++uses;
+      return near;
+    }
     const wanted = { name, target: target.name, binding: target.binding ?? "", fresh: false };
     const key = JSON.stringify([wanted.target, wanted.binding, name]);
     let found = entries.get(key);
     if (found === undefined) {
       if (entries.size >= MAX_ENTRIES && !makeRoom()) return null;
       found = new Entry(wanted, options, madeBy);
+      entries.set(key, found);
     }
-    // The map's order is by when they were last looked for here.
-    entries.delete(key);
-    entries.set(key, found);
+    found.used = ++uses;
     byTarget.set(target, found);
     return found;
   }
 
   function makeRoom(): boolean {
-    for (const [key, entry] of entries) {
-      if (entry.awaited) continue;
-      entry.close();
-      entries.delete(key);
-      return true;
-    }
-    return false;
+    let least: readonly [string, Entry] | null = null;
+    for (const each of entries) if (!each[1].awaited && (least === null || each[1].used < least[1].used)) least = each;
+    if (least === null) return false;
+    const [key, entry] = least;
+    entry.leave();
+    entries.delete(key);
+    return true;
   }
 
   return {
@@ -167,6 +170,8 @@ type Found = Credential | CredentialFault;
 
 class Entry {
   readonly wanted: WantedCredential;
+  /** The later it was asked for, the greater. */
+  used = 0;
   readonly #options: CredentialsOptions;
   readonly #madeBy: WeakMap<Credential, Entry>;
   readonly #waiters = new Set<(found: Found) => void>();
@@ -253,6 +258,12 @@ class Entry {
     this.#abort.abort();
     this.#abort = null;
     this.#fetch();
+  }
+
+  /** Makes room for another. A connection that is being made may still log in with its value. */
+  leave(): void {
+    this.#drop();
+    this.close();
   }
 
   close(): void {
