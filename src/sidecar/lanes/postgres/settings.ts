@@ -5,17 +5,13 @@
  */
 import { fromUtf8 } from "./codec/text.ts";
 import type { SessionEffect, Statement } from "./sql/reading.ts";
-import { settingStatement } from "./sql/settings.ts";
+import { isOn, isUtf8, settingStatement } from "./sql/settings.ts";
 
 interface Pinned {
   readonly value: string;
   /** Whether a value means the pinned one. */
   readonly same: (value: string) => boolean;
 }
-
-const isOn = (value: string): boolean => /^(?:on|true|tru|tr|t|yes|ye|y|1)$/i.test(value);
-// PostgreSQL compares encoding names by their letters and digits only; drivers send 'utf-8' with its quotes, too.
-const isUtf8 = (value: string): boolean => /^(?:utf8|unicode)$/.test(value.toLowerCase().replaceAll(/[^a-z0-9]/g, ""));
 
 const PINNED: ReadonlyMap<string, Pinned> = new Map([
   ["client_encoding", { value: "UTF8", same: isUtf8 }],

@@ -82,12 +82,13 @@ const LEXING: ReadonlyMap<string, (value: string) => boolean> = new Map([
   ["escape_string_warning", isOn],
 ]);
 
-/** PostgreSQL compares letters and digits of an encoding's name only. */
+/** PostgreSQL compares letters and digits of an encoding's name only; drivers send 'utf-8' with its quotes, too. */
 export function isUtf8(value: string): boolean {
   return /^(utf8|unicode)$/.test(value.toLowerCase().replaceAll(/[^a-z0-9]/g, ""));
 }
 
-function isOn(value: string): boolean {
+/** As PostgreSQL reads a boolean: every beginning of a word that only one has. */
+export function isOn(value: string): boolean {
   return /^(on|true|yes|1|tru|tr|t|ye|y)$/i.test(value);
 }
 
