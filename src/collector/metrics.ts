@@ -1,6 +1,5 @@
 /** Every metric of the collector, in one place. No label carries a pod, a namespace or a word of a sender's. */
 import type { MetricSpec } from "#process/metrics.ts";
-import type { Registered } from "#process/register-metrics.ts";
 
 export const COLLECTOR_METRICS = {
   ready: {
@@ -187,5 +186,3 @@ export const COLLECTOR_METRICS = {
     maxSeries: 16,
   },
 } as const satisfies Record<string, MetricSpec>;
-
-export type CollectorMetrics = Registered<typeof COLLECTOR_METRICS>;
