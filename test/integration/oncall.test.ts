@@ -2,7 +2,7 @@
  * What the person on call runs, on a real API server: a cluster with nothing, one as the chart leaves it, and one where something is
  * wrong. Nodes and webhooks are not there, so what needs them is tried by test/e2e.
  */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { PROXY_UID } from "#contract/names.ts";
 import { completeOptions, optionsFor } from "#injection/complete-options.ts";
 import { injectPod } from "#injection/inject.ts";
@@ -241,6 +241,8 @@ describe("sidegate doctor", () => {
   });
 });
 
+const BINDING = "ValidatingAdmissionPolicyBinding";
+
 // Pods of many kinds.
 // oxlint-disable-next-line typescript/no-explicit-any -- manifests of many kinds, reached into at any depth
 type Tree = any;
@@ -287,11 +289,15 @@ describe("sidegate status", () => {
       if (made.kind === "denied") throw new Error(JSON.stringify(made.violations));
       return made.pod;
     };
-    await lab.put(inject("whole", options.image));
-    await lab.put(inject("older", "older:1"));
     const changed = inject("changed", options.image);
     changed.spec.initContainers[1].args = ["--other"];
-    await lab.put(changed);
+    // As they are found after a second lock that was away: nobody compared them.
+    const lock = lab.chart.find((one) => one.kind === BINDING && one.metadata.name === "sidegate-audience");
+    if (lock === undefined) throw new Error("the chart has no such binding");
+    await lab.remove(`/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/${lock.metadata.name}`);
+    for (const pod of [inject("whole", options.image), inject("older", "older:1"), changed])
+      await vi.waitFor(() => lab.put(pod), { timeout: 20_000, interval: 100 });
+    await lab.put(lock);
     const until = new Date(Date.now() + 86_400_000).toISOString();
     const patch = {
       labels: { "sidegate.dev/inject": "all", "sidegate.dev/mode": "observe" },

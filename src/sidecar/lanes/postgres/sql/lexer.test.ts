@@ -57,6 +57,14 @@ function apart(mine: readonly Cut[], others: readonly Cut[]): readonly string[] 
   return at === others.length ? differences : [...differences, JSON.stringify(others.slice(at))];
 }
 
+/**
+ * A literal with escapes that goes on behind a line comment. libpg_query's scanner has forgotten the E by then, and reads the rest
+ * without escapes: it cannot say where PostgreSQL ends it. (As a statement it is a syntax error to the parser, so nothing rests on it.)
+ */
+function isForgotten(text: string, cuts: readonly Cut[]): boolean {
+  return cuts.some(({ start, end }) => /^e'[^]*--[^\n\r]*[\n\r][^]*\\/i.test(text.slice(start, end)));
+}
+
 /** What gives lexers trouble, to be put together in any order. */
 const PIECES = [
   "'",
@@ -148,11 +156,11 @@ describe("where literals and comments begin and end", () => {
         const expected = theirs(text);
         if (expected === null) return;
         const { cuts, whole } = ours(text);
-        if (!whole) return;
+        if (!whole || isForgotten(text, cuts)) return;
         compared++;
         expect(apart(cuts, expected)).toEqual([]);
       }),
-      { numRuns: 20_000 },
+      { numRuns: 20_000, examples: [[["E'", "' -- c\n'", "\\'", "--", "'"]]] },
     );
     expect(compared).toBeGreaterThan(3000);
   });
