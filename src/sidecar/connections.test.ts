@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { Target } from "#contract/target.ts";
 import { createConnections } from "./connections.ts";
-import type { ConnectionJudge } from "./judge/judge.ts";
+import type { ConnectionJudge } from "./judge/judges.ts";
 import type { Lane, Peer } from "./seam/lane.ts";
 import type { Inbound, Upstreams } from "./seam/stages.ts";
 import type { Permit, Refusal } from "./seam/verdict.ts";

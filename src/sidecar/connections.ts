@@ -9,7 +9,7 @@ import type { Credential } from "#contract/credential.ts";
 import type { CommitGate } from "#contract/record.ts";
 import type { Target } from "#contract/target.ts";
 import type { Wheel } from "#core/wheel.ts";
-import type { ConnectionJudge } from "./judge/judge.ts";
+import type { ConnectionJudge } from "./judge/judges.ts";
 import { opened } from "./judge/permit.ts";
 import type { ConnectionMeters } from "./meters.ts";
 import type { Lane, Peer, Ports, Session } from "./seam/lane.ts";

@@ -4,7 +4,7 @@
  */
 import { redact } from "#audit/redact.ts";
 import { quote, quoteOrNull } from "#core/json-text.ts";
-import type { Verdict } from "./judge/judge.ts";
+import type { Verdict } from "./judge/judges.ts";
 
 export function decisionLine(v: Verdict): string {
   const facts = v.facts === "" ? "" : `,"facts":{${redact(v.facts, "name")}}`;

@@ -2,7 +2,7 @@
 import { quote } from "#core/json-text.ts";
 import type { SidecarMetrics } from "#process/sidecar-metrics.ts";
 import type { QuerySeen } from "./destination/answer.ts";
-import type { ConnectionJudge, Judges } from "./judge/judge.ts";
+import type { ConnectionJudge, Judges } from "./judge/judges.ts";
 
 export interface Lookups {
   seen(query: QuerySeen): void;

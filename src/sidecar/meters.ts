@@ -3,7 +3,7 @@ import type { Decision } from "#contract/decision.ts";
 import { DENIALS } from "#contract/denial.ts";
 import type { Series } from "#process/metrics.ts";
 import type { SidecarMetrics } from "#process/sidecar-metrics.ts";
-import type { JudgeOptions } from "./judge/judge.ts";
+import type { JudgeOptions } from "./judge/judges.ts";
 
 /** A policy's own codes are its author's words and many: one label for all of them. */
 const POLICY_CODE = "policy";

@@ -13,7 +13,7 @@ import type { Target } from "#contract/target.ts";
 import { quote } from "#core/json-text.ts";
 import type { OpenConnections } from "./connections.ts";
 import { hidesName } from "./detect/client-hello.ts";
-import type { ConnectionJudge, Judges } from "./judge/judge.ts";
+import type { ConnectionJudge, Judges } from "./judge/judges.ts";
 import type { ConnectionMeters } from "./meters.ts";
 import { type RefusalWriters, refuse } from "./refusal.ts";
 import type { Lane, Peer } from "./seam/lane.ts";

@@ -5,136 +5,28 @@
  * Fails closed: no bundle, a record that cannot be taken, an obligation that the protocol cannot carry out, and every fault of
  * the policy are refusals, each on record wherever a record can still be taken.
  */
-import { hash } from "node:crypto";
 import { redact } from "#audit/redact.ts";
 import { capabilityOf } from "#contract/capabilities.ts";
 import { type Credential, CredentialFault } from "#contract/credential.ts";
 import type { Decision } from "#contract/decision.ts";
-import { DENIALS, type Denial, type DenialCode } from "#contract/denial.ts";
-import type { Protocol } from "#contract/operation.ts";
-import type { LoadedPolicy, PolicyHolder, Profile } from "#contract/policy-port.ts";
-import type { OpEntry, Recorder, SessionEntry } from "#contract/record.ts";
-import type { Target } from "#contract/target.ts";
+import { DENIALS } from "#contract/denial.ts";
+import type { LoadedPolicy, Profile } from "#contract/policy-port.ts";
+import type { Recorder } from "#contract/record.ts";
 import { OPERATION_VERSION } from "#contract/version.ts";
 import type { Clock } from "#core/clock.ts";
 import { quote, quoteOrNull } from "#core/json-text.ts";
-import type { Credentials, Waiting } from "#sidecar/seam/credentials.ts";
-import type { Held, Judge, Operation, Outcome, Permit, Refusal, Scope, Waiter } from "#sidecar/seam/verdict.ts";
+import type { Waiting } from "#sidecar/seam/credentials.ts";
+import type { Held, Operation, Outcome, Permit, Refusal, Scope, Waiter } from "#sidecar/seam/verdict.ts";
+import { type Allowed, asksTheSame, factsOf, UNREAD } from "./asked.ts";
 import { Findings } from "./brought.ts";
 import { logsInAtConnect, type Protection, whyForbidden, whyUnfit } from "./credential-rules.ts";
 import { Folder } from "./fold.ts";
+import type { ConnectionJudge, JudgeOptions, Judges, Place } from "./judges.ts";
+import { denialOf, ownDecision } from "./own-decision.ts";
 import { opened, permit } from "./permit.ts";
+import { CLOCKLESS, type Shared, Writing } from "./writing.ts";
 
-/** What is known of the run that an operation belongs to. */
-export interface Run {
-  readonly id: string;
-  readonly user: string;
-  readonly intent: string;
-  readonly verified: boolean;
-}
-
-/** Told of each verdict; for the terminal. `ms` is what the decision took. */
-export interface Verdict {
-  readonly verdict: "allow" | "deny" | "hold";
-  readonly protocol: string;
-  readonly action: string;
-  readonly phase: Operation["phase"] | "connect";
-  readonly target: string | null;
-  readonly host: string;
-  readonly port: number;
-  readonly code: string;
-  readonly message: string;
-  readonly policies: readonly string[];
-  readonly would: boolean;
-  readonly folded: boolean;
-  readonly event: string;
-  readonly facts: string;
-  readonly detail: string;
-  readonly ms: number;
-}
-
-export interface JudgeOptions {
-  readonly holder: PolicyHolder;
-  readonly recorder: Recorder;
-  readonly clock: Clock;
-  readonly run: Run | null;
-  readonly credentials: Credentials;
-  /** For metrics: each verdict, without anything made for it. */
-  readonly counted?: (
-    protocol: Protocol,
-    verdict: Verdict["verdict"],
-    decision: Decision,
-    folded: boolean,
-    ms: number,
-  ) => void;
-  /** For whoever watches: each verdict in full. Null: nobody does. */
-  readonly told?: ((verdict: Verdict) => void) | null;
-}
-
-/** What a connection was addressed to, or as much of it as is known when it is refused. */
-export interface Place {
-  readonly host: string;
-  readonly port: number;
-  readonly target: Target | null;
-}
-
-/** A connection's judge, with what only the pipeline may ask. */
-export interface ConnectionJudge extends Judge {
-  readonly session: number;
-  /** Whom its operations belong to; "" where nobody said. */
-  readonly run: string;
-  /** What is asked from now on goes over an upstream so protected; `broken` hears of a waiter that threw. Before it: none. */
-  protect(by: Protection, broken: (error: unknown) => void): void;
-  connect(operation: Operation, waiter: Waiter<"connect">): Permit<"connect"> | Refusal | Held;
-  /** The upstream refused the permit's credential: another one, which is then the permit's; null: there is no other. */
-  renew(permit: Permit<"connect" | "ask">, then: (found: Credential | null) => void): void;
-  /** Asks `connect` again on the bundle now in force. Null: allowed still. */
-  again(): Refusal | null;
-  close(bytesUp: number, bytesDown: number, why: string): void;
-}
-
-export interface Judges {
-  open(entry: SessionEntry, place: Place): ConnectionJudge;
-  /** Judges something that has no connection (a DNS query): never forwarded, so no permit comes of it. */
-  flush(): void;
-}
-
-const EMPTY_DECISION: Decision = Object.freeze({
-  effect: "deny",
-  code: "",
-  message: "",
-  advice: "",
-  policies: [],
-  rule: null,
-  deny: [],
-  hold: [],
-  mask: [],
-  credential: null,
-  would: null,
-  quiet: false,
-  text: "",
-});
-
-/** `why`: of this case; told with the message. */
-function ownDecision(code: string, denial: Denial, why = ""): Decision {
-  const message = why === "" ? denial.message : `${denial.message} (${why})`;
-  return {
-    ...EMPTY_DECISION,
-    code,
-    message,
-    advice: denial.advice,
-    text: `"code":${quote(code)},"message":${quote(message)}`,
-  };
-}
-
-function isOwn(code: string): code is DenialCode {
-  return Object.hasOwn(DENIALS, code);
-}
-
-/** Ours where the code is ours; a policy's own code is class "policy". */
-function denialOf(code: string): Denial {
-  return isOwn(code) ? DENIALS[code] : DENIALS.denied;
-}
+let holds = 0;
 
 export function createJudges(options: JudgeOptions): Judges {
   const { recorder } = options;
@@ -154,23 +46,6 @@ export function createJudges(options: JudgeOptions): Judges {
   };
 }
 
-/** What all connections' judges have in common. */
-interface Shared extends JudgeOptions {
-  readonly folder: Folder;
-  readonly findings: Findings;
-  readonly runText: string;
-}
-
-/** What was allowed once is allowed again without asking, on the same bundle: lanes hand over the same object for the same request. */
-interface Allowed {
-  readonly scope: Scope;
-  readonly operation: Operation;
-  readonly loaded: LoadedPolicy;
-  readonly facts: string;
-  readonly decision: Decision;
-  readonly entry: OpEntry;
-}
-
 class Connection implements ConnectionJudge {
   readonly session: number;
   readonly #options: Shared;
@@ -178,6 +53,7 @@ class Connection implements ConnectionJudge {
   readonly #clock: Clock;
   readonly #place: Place;
   readonly #preamble: string;
+  readonly #writing: Writing;
   /** Credentials that somebody waits for. */
   readonly #waiting = new Set<Waiting>();
   #connected: Operation | null = null;
@@ -195,6 +71,7 @@ class Connection implements ConnectionJudge {
     this.#place = place;
     const name = place.target === null || place.target.name === "" ? null : place.target.name;
     this.#preamble = `"v":${OPERATION_VERSION},"target":{"name":${quoteOrNull(name)},"host":${quote(place.host)},"port":${place.port},"labels":${JSON.stringify(place.target?.labels ?? {})}},"run":${options.runText}`;
+    this.#writing = new Writing(options, session, place, this.#preamble);
   }
 
   get run(): string {
@@ -245,7 +122,7 @@ class Connection implements ConnectionJudge {
     if (decision.effect === "allow" && (this.#connectedAs === null || this.#connectedAs === decision.credential))
       return null;
     const why = decision.effect === "allow" ? ownDecision("revoked", DENIALS.revoked) : decision;
-    return this.#refusal("connect", this.#connected, facts, why, loaded, clockless);
+    return this.#writing.refusal("connect", this.#connected, facts, why, loaded, CLOCKLESS);
   }
 
   refuse(asked: string, why: string, operation: Operation | null): Refusal {
@@ -267,13 +144,13 @@ class Connection implements ConnectionJudge {
             detail: said.detail === "" ? `"fault":${quote(detail)}` : `${said.detail},"fault":${quote(detail)}`,
           }
         : said;
-    const refusal = this.#refusal(
+    const refusal = this.#writing.refusal(
       "ask",
       withDetail,
       factsOf(withDetail),
       decision,
       this.#options.holder.current,
-      clockless,
+      CLOCKLESS,
       detail,
     );
     return detail === "" || refusal.message === ""
@@ -318,7 +195,8 @@ class Connection implements ConnectionJudge {
         ? before
         : null;
     const facts = known === null ? factsOf(operation) : known.facts;
-    const no = (decision: Decision): Refusal => this.#refusal(scope, operation, facts, decision, loaded, startedMs);
+    const no = (decision: Decision): Refusal =>
+      this.#writing.refusal(scope, operation, facts, decision, loaded, startedMs);
     if (loaded === null) return no(ownDecision("no_bundle", DENIALS.no_bundle));
     const decision = known === null ? this.#decide(loaded, operation, facts) : known.decision;
     if (decision.effect !== "allow") return no(decision);
@@ -340,14 +218,14 @@ class Connection implements ConnectionJudge {
     }
     const entry =
       known === null
-        ? this.#entry(scope, operation, "allow", decision, loaded.revision)
+        ? this.#writing.entry(scope, operation, "allow", decision, loaded.revision)
         : known.operation === operation
           ? known.entry
-          : this.#entry(scope, operation, "allow", decision, loaded.revision, known.entry.like ?? known.entry);
+          : this.#writing.entry(scope, operation, "allow", decision, loaded.revision, known.entry.like ?? known.entry);
     const seq = this.#recorder.op(entry);
     // It could not be taken after all: nothing leaves without its line.
     if (seq === 0) return no(ownDecision("audit_failed", DENIALS.audit_failed));
-    this.#tell(scope, operation, facts, "allow", decision, seq, false, startedMs);
+    this.#writing.tell(scope, operation, facts, "allow", decision, seq, false, startedMs);
     if (scope === "connect") this.#connectedAs = credential?.name ?? null;
     // What depends on the time is asked each time.
     else if (known?.operation !== operation && !loaded.profile.reads("time"))
@@ -390,7 +268,13 @@ class Connection implements ConnectionJudge {
       expiresAtMs: this.#clock.wallMs() + credentials.limitMs,
       abandon: (why) => {
         stop();
-        const seq = this.#record(scope, operation, "hold", decision, this.#options.holder.current?.revision ?? "");
+        const seq = this.#writing.record(
+          scope,
+          operation,
+          "hold",
+          decision,
+          this.#options.holder.current?.revision ?? "",
+        );
         if (seq > 0)
           this.#recorder.end({ op: seq, status: why, ms: 0, bytesUp: 0, bytesDown: 0, masked: 0, attempts: 0 });
       },
@@ -442,163 +326,4 @@ class Connection implements ConnectionJudge {
       };
     return decision;
   }
-
-  #refusal(
-    scope: Scope,
-    operation: Operation,
-    facts: string,
-    decision: Decision,
-    loaded: LoadedPolicy | null,
-    startedMs: number,
-    fault = "",
-  ): Refusal {
-    const now = this.#clock.elapsedMs();
-    const coarse = `${this.#place.target?.name ?? ""} ${this.#place.host}:${this.#place.port} ${decision.code}`;
-    const exact = hash("sha256", `${scope}\n${this.#preamble}\n${facts}\n${decision.code}\n${fault}`, "base64");
-    const folded = this.#options.folder.ask(exact, coarse, decision.quiet, now);
-    const denial = denialOf(decision.code);
-    let seq: number;
-    let event: string;
-    if (folded.kind === "folded") {
-      seq = folded.seq;
-      event = folded.event;
-    } else {
-      seq = this.#record(scope, operation, "deny", decision, loaded?.revision ?? "");
-      event = `${this.#recorder.boot}-${seq}`;
-      this.#options.folder.recorded(exact, coarse, seq, event, now);
-    }
-    this.#tell(
-      scope,
-      operation,
-      facts,
-      "deny",
-      decision,
-      seq,
-      folded.kind === "folded",
-      startedMs === clockless ? now : startedMs,
-    );
-    const terse = loaded?.settings.denialDetail === "code";
-    return {
-      kind: "refusal",
-      seq,
-      event,
-      code: decision.code,
-      class: denial.class,
-      message: terse ? "" : decision.message,
-      advice: terse ? "" : decision.advice === "" ? denial.advice : decision.advice,
-      policy: terse ? "" : (decision.policies[0] ?? ""),
-      revision: loaded?.revision ?? "",
-      retryable: denial.retryable,
-      retryAfterS: folded.kind === "folded" ? folded.retryAfterS : null,
-    };
-  }
-
-  #record(
-    scope: Scope,
-    operation: Operation,
-    verdict: "allow" | "deny" | "hold",
-    decision: Decision,
-    revision: string,
-  ): number {
-    return this.#recorder.op(this.#entry(scope, operation, verdict, decision, revision));
-  }
-
-  #entry(
-    scope: Scope,
-    operation: Operation,
-    verdict: OpEntry["verdict"],
-    decision: Decision,
-    revision: string,
-    like?: OpEntry,
-  ): OpEntry {
-    return {
-      session: this.session,
-      phase: scope,
-      parent: operation.parent,
-      protocol: operation.protocol,
-      action: operation.action,
-      complete: operation.complete,
-      preamble: this.#preamble,
-      facts: operation.facts,
-      detail: operation.detail,
-      verdict,
-      decision: decision.text,
-      revision,
-      traceparent: operation.traceparent,
-      body: operation.body,
-      kept: undefined,
-      like,
-    };
-  }
-
-  #tell(
-    scope: Scope,
-    operation: Operation,
-    facts: string,
-    verdict: "allow" | "deny",
-    decision: Decision,
-    seq: number,
-    folded: boolean,
-    startedMs: number,
-  ): void {
-    const { counted, told } = this.#options;
-    const ms = this.#clock.elapsedMs() - startedMs;
-    counted?.(operation.protocol, verdict, decision, folded, ms);
-    told?.({
-      verdict,
-      protocol: operation.protocol,
-      action: operation.action,
-      phase: scope,
-      target: this.#place.target?.name ?? null,
-      host: this.#place.host,
-      port: this.#place.port,
-      code: decision.code,
-      message: decision.message,
-      policies: decision.policies,
-      would: decision.would !== null,
-      folded,
-      event: `${this.#recorder.boot}-${seq}`,
-      facts,
-      detail: operation.detail,
-      ms,
-    });
-  }
-}
-
-/** `startedMs` of a refusal that no decision preceded. */
-const clockless = -1;
-
-let holds = 0;
-
-const UNREAD: Operation = {
-  protocol: "tcp",
-  action: "unknown",
-  phase: "ask",
-  parent: null,
-  complete: false,
-  run: null,
-  traceparent: null,
-  facts: "",
-  detail: "",
-  body: null,
-};
-
-/** Whether a policy is asked the same by both, and their records differ in the detail only. */
-function asksTheSame(a: Operation, b: Operation): boolean {
-  return (
-    a.facts === b.facts &&
-    a.protocol === b.protocol &&
-    a.action === b.action &&
-    a.complete === b.complete &&
-    a.brought === undefined &&
-    b.brought === undefined &&
-    a.body === b.body &&
-    a.parent === b.parent &&
-    a.traceparent === b.traceparent
-  );
-}
-
-function factsOf(operation: Operation): string {
-  const head = `"protocol":"${operation.protocol}","action":"${operation.action}","complete":${operation.complete}`;
-  return operation.facts === "" ? head : `${head},${operation.facts}`;
 }
