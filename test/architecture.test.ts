@@ -85,7 +85,8 @@ const TABLE: Record<string, readonly string[]> = {
   "sidecar/seam": PURE,
 };
 const ROOM = [...PURE, "process", "policy", "audit", "approval", "identity", "sidecar/seam"];
-const LANE = [...PURE, "mask", "sasl", "sidecar/seam"];
+// How a lane takes what its agent sends is the same for all of them.
+const LANE = [...PURE, "mask", "sasl", "sidecar/seam", "sidecar/intake"];
 /** pipeline.ts and compose.ts join the rooms. */
 const ANYTHING = new Set(["cmd", "sidecar"]);
 const LOCAL_NOT = ["webhook", "controller", "kube"];

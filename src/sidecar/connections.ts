@@ -246,6 +246,7 @@ class Tracked implements OpenConnection {
       credential: (permit) => opened(permit).credential,
       renew: (permit, then) => this.#judge.renew(permit, then),
       after: (ms, fire) => wheel.after(ms, () => void this.#guard("alarm", fire)),
+      soon: (then) => void setImmediate(() => this.#guard("turn", then)),
       committed: (then) => {
         gate.committed((ok) => {
           if (ok) this.#guard("committed", then);

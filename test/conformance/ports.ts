@@ -357,6 +357,8 @@ export class Bench {
   credential: Credential | null;
   /** Whoever waits for another credential; called by the test. */
   readonly renewing: ((found: Credential | null) => void)[] = [];
+  /** What is to be done in another turn of the event loop. */
+  readonly later: (() => void)[] = [];
 
   constructor(make: (time: FakeTime) => Lane, setting: Partial<Setting> = {}) {
     const { host, port, secure, limits, profile, dial, target, credential } = { ...SETTING, ...setting };
@@ -382,6 +384,7 @@ export class Bench {
         });
       },
       after: (ms, fire) => this.time.after(ms, fire),
+      soon: (then) => void this.later.push(then),
       committed: (then) => then(),
       become: () => {
         throw new Error("become");
@@ -401,9 +404,22 @@ export class Bench {
 
   /** Gives bytes to the session as its agent's. A paused leg still hands over what was read. */
   say(bytes: Uint8Array | string): void {
+    this.hand(bytes);
+    while (this.turn());
+  }
+
+  /** The same, and nothing of what is left for other turns. */
+  hand(bytes: Uint8Array | string): void {
     const chunk = new LentBytes(typeof bytes === "string" ? latin1(bytes) : bytes);
     this.session.data(chunk);
     chunk.takeBack();
+  }
+
+  /** One turn of the event loop. False: there was nothing to do in it. */
+  turn(): boolean {
+    const due = this.later.splice(0);
+    for (const then of due) then();
+    return due.length > 0;
   }
 
   get upstream(): FakeUpstream {

@@ -46,6 +46,8 @@ export interface Ports {
   renew(permit: Permit<"connect" | "ask">, then: (found: Credential | null) => void): void;
   /** The shared wheel: alarms fire up to 100 ms late, never early. Keep one per connection, not one per byte. */
   after(ms: number, fire: () => void): Alarm;
+  /** In another turn of the event loop, so that a long work in parts lets others have their turn between. */
+  readonly soon: (this: void, then: () => void) => void;
   /** When this turn's records are written. Legs wait by themselves; before a request on a stream() that a library owns, the lane must. */
   committed(then: () => void): void;
   /** Upgrade, h2c: the next lane takes the agent and, where the protocol keeps it, the upstream. */

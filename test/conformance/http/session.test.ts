@@ -446,8 +446,23 @@ describe("back-pressure", () => {
     expect(b.agent.paused).toBe(true);
     b.agent.full = false;
     b.session.drained();
+    while (b.turn());
     expect(b.agent.paused).toBe(false);
     expect(b.judge.asked.length).toBe(5_000);
+  });
+
+  test("denied requests that came at once are answered in several turns, so that others have theirs", () => {
+    const b = bench();
+    b.judge.answers = ["deny"];
+    b.hand(GET.repeat(500));
+    b.session.ended();
+    const asked = [b.judge.asked.length];
+    while (b.turn()) asked.push(b.judge.asked.length);
+    expect(asked[0]).toBeLessThan(100);
+    expect(asked.length).toBeGreaterThan(4);
+    expect(asked.at(-1)).toBe(500);
+    // The client left behind its last request, and all were answered before that was heard.
+    expect(b.agent.text.match(/^HTTP\/1\.1 403 /gm)).toHaveLength(500);
   });
 
   test("requests sent ahead are kept up to a bound, then the agent is paused", () => {

@@ -9,6 +9,7 @@
 import type { DenialCode } from "#contract/denial.ts";
 import { assertNever } from "#core/assert-never.ts";
 import type { Clock } from "#core/clock.ts";
+import { Intake, NOT_NOW, type Taker } from "#sidecar/intake/intake.ts";
 import type { Dialect } from "#sidecar/seam/exchange.ts";
 import type { Ports, Session } from "#sidecar/seam/lane.ts";
 import type { Chunk, LegFault } from "#sidecar/seam/leg.ts";
@@ -18,7 +19,6 @@ import { type BodyReader, NO_BODY } from "./codec/body.ts";
 import { codeOf, type Fault } from "./codec/fault.ts";
 import { problem } from "./dialects/problem.ts";
 import { Exchange, type Owner } from "./exchange.ts";
-import { Intake, type Taker } from "./intake.ts";
 import type { HttpLimits } from "./limits.ts";
 import { Operations } from "./operations.ts";
 import { type Overdue, Patrol } from "./patrol.ts";
@@ -71,7 +71,14 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
     this.#limits = limits;
     this.#requests = new RequestReader(ports.peer, limits);
     this.#operations = new Operations(options.dialects, ports.peer.target);
-    this.#intake = new Intake(ports.agent, this, limits.pendingBytes);
+    this.#intake = new Intake(ports.agent, this, {
+      bound: limits.pendingBytes,
+      soon: ports.soon,
+      rested: () => {
+        this.#exchange?.flush();
+        this.#endIfEnded();
+      },
+    });
     this.#patrol = new Patrol(
       (ms, fire) => ports.after(ms, fire),
       options.clock,
@@ -210,7 +217,7 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
 
   // --- Taker: bytes of the agent, in order ------------------------------------------------------------------------------
 
-  ready(): boolean {
+  #ready(): boolean {
     switch (this.#phase) {
       case "reading":
         // Answers that nobody reads must not pile up.
@@ -229,6 +236,7 @@ export class HttpSession implements Session, Owner, Taker, Waiter<"ask"> {
   }
 
   take(chunk: Chunk, from: number): number {
+    if (!this.#ready()) return NOT_NOW;
     switch (this.#phase) {
       case "reading":
         return this.#readRequest(chunk, from);

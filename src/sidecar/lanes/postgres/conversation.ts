@@ -7,6 +7,8 @@
  * One statement is under way at a time, unless the one before only reads: until it has ended, nobody knows how the server would read
  * the next one (THREATS Q2). After a statement that nobody understood, no name upstream is taken for what it was (Q1).
  */
+
+import { NOT_NOW, type Taker } from "#sidecar/intake/intake.ts";
 import type { Chunk } from "#sidecar/seam/leg.ts";
 import type { Refusal } from "#sidecar/seam/verdict.ts";
 import { Act } from "./act.ts";
@@ -19,7 +21,6 @@ import { executeText, FRONTEND, queryText, readQuery, SYNC, TERMINATE } from "./
 import { MessageReader, type MessageTaker } from "./codec/reader.ts";
 import { fromUtf8, message } from "./codec/text.ts";
 import { copyRunEnd } from "./copy-run.ts";
-import type { Taker } from "./intake.ts";
 import type { KnownSession } from "./known-session.ts";
 import { LongBind } from "./long-bind.ts";
 import type { SessionMasker } from "./masking.ts";
@@ -157,7 +158,7 @@ export class Conversation implements Answered, Taker, MessageTaker {
 
   take(chunk: Chunk, from: number): number {
     if (this.#talk.over) return chunk.length;
-    if (!this.#messages.midway && !this.#mayTake(chunk.at(from))) return from;
+    if (!this.#messages.midway && !this.#mayTake(chunk.at(from))) return NOT_NOW;
     if (this.#copying !== null && !this.#messages.midway) {
       const end = copyRunEnd(chunk, from);
       if (end > from) {

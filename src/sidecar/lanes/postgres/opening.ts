@@ -7,6 +7,7 @@
  * direct connection does so here, one that insists on TLS fails. Plaintext behind an SSLRequest is a fault (THREATS Q10).
  */
 import type { DenialCode } from "#contract/denial.ts";
+import { type Intake, NOT_NOW, type Taker } from "#sidecar/intake/intake.ts";
 import type { Credential, Ports } from "#sidecar/seam/lane.ts";
 import type { Chunk, Upstream } from "#sidecar/seam/leg.ts";
 import { type AgentAuthentication, AgentProof, type Proof } from "./agent-proof.ts";
@@ -25,7 +26,6 @@ import { FRONTEND, readSaslInitial } from "./codec/frontend.ts";
 import { MessageReader, type MessageTaker } from "./codec/reader.ts";
 import { MAX_STARTUP_BYTES, negotiateText, readOpening, type Startup } from "./codec/startup.ts";
 import { readInt32, utf8 } from "./codec/text.ts";
-import type { Intake, Taker } from "./intake.ts";
 import { alikeText, KnownSession } from "./known-session.ts";
 import type { PostgresLimits } from "./limits.ts";
 import { Link, type LinkListener } from "./link.ts";
@@ -133,7 +133,7 @@ export class Opening implements Taker, MessageTaker, StartOwner {
         return this.#takePacket(chunk, from);
       case "proving":
       case "authenticating": {
-        if (this.#waiting) return from;
+        if (this.#waiting) return NOT_NOW;
         const next = this.#messages.read(chunk, from);
         if (typeof next !== "string") return next;
         this.#protocolError(next);
@@ -142,7 +142,7 @@ export class Opening implements Taker, MessageTaker, StartOwner {
       case "over":
         return chunk.length;
       default:
-        return from;
+        return NOT_NOW;
     }
   }
 

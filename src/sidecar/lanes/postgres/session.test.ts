@@ -447,6 +447,20 @@ test("a Terminate goes on, and both legs end", () => {
   ]);
 });
 
+test("statements that came at once are judged in several turns, so that others have theirs, and all of them although their client left", () => {
+  const b = bench();
+  login(b);
+  b.judge.answers = ["deny"];
+  b.hand(queryText("drop table t").repeat(500));
+  b.session.ended();
+  const asked = [b.judge.asked.length];
+  while (b.turn()) asked.push(b.judge.asked.length);
+  expect(asked[0]).toBeLessThan(100);
+  expect(asked.length).toBeGreaterThan(4);
+  expect(asked.at(-1)).toBe(500);
+  expect([b.agent.text.match(/42501/g)?.length, b.agent.endedByLane]).toEqual([500, true]);
+});
+
 test("a client that says nothing is told so when its time for the start-up is over", () => {
   const b = bench();
   b.say(STARTUP.slice(0, 5));

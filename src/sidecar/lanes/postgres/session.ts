@@ -4,6 +4,7 @@
  */
 import type { Clock } from "#core/clock.ts";
 import type { Alarm } from "#core/wheel.ts";
+import { Intake, NOT_NOW, type Taker } from "#sidecar/intake/intake.ts";
 import type { Ports, Session } from "#sidecar/seam/lane.ts";
 import type { Chunk } from "#sidecar/seam/leg.ts";
 import type { AgentAuthentication } from "./agent-proof.ts";
@@ -12,7 +13,6 @@ import type { CancelKeys } from "./cancel-keys.ts";
 import { fromUtf8 } from "./codec/text.ts";
 import { Conversation } from "./conversation.ts";
 import { HandBack } from "./hand-back.ts";
-import { Intake, type Taker } from "./intake.ts";
 import type { PostgresLimits } from "./limits.ts";
 import type { RowMasker } from "./masking.ts";
 import { Opening, type OpeningOptions, type Started } from "./opening.ts";
@@ -45,6 +45,8 @@ export class PostgresSession implements Session, Taker {
   #cancelPid: number | null = null;
   /** The agent has had its last message, or is gone. */
   #over = false;
+  /** It has ended its side. */
+  #left = false;
   #lingered = 0;
   #alarm: Alarm | null = null;
   #active = false;
@@ -55,7 +57,11 @@ export class PostgresSession implements Session, Taker {
     const { limits, random, keys, authentication, identity, redact } = options;
     this.#ports = ports;
     this.#options = options;
-    this.#intake = new Intake(ports.agent, this, limits.keptBytes);
+    this.#intake = new Intake(ports.agent, this, {
+      bound: limits.keptBytes,
+      soon: ports.soon,
+      rested: () => this.#endIfLeft(),
+    });
     this.#openedMs = options.clock.elapsedMs();
     this.#activeMs = this.#openedMs;
     this.#opening = new Opening({
@@ -112,6 +118,13 @@ export class PostgresSession implements Session, Taker {
 
   ended(): void {
     if (this.#over) return;
+    // What it said before it left is still being taken.
+    this.#left = true;
+    this.#endIfLeft();
+  }
+
+  #endIfLeft(): void {
+    if (this.#over || !this.#left || this.#intake.resting) return;
     if (this.#conversation !== null) this.#conversation.agentEnded();
     else {
       this.#opening.close();
@@ -141,6 +154,7 @@ export class PostgresSession implements Session, Taker {
 
   take(chunk: Chunk, from: number): number {
     if (this.#over) return chunk.length;
+    if (this.#intake.hindered) return NOT_NOW;
     return (this.#conversation ?? this.#opening).take(chunk, from);
   }
 

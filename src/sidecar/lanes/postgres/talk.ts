@@ -2,6 +2,8 @@
  * What the parts of one conversation share: its two legs, what the upstream still has to answer, and what is known of the server's
  * state. One object a session; whoever changes a field says here what it means.
  */
+
+import type { Intake } from "#sidecar/intake/intake.ts";
 import type { Ports } from "#sidecar/seam/lane.ts";
 import type { Upstream } from "#sidecar/seam/leg.ts";
 import type { Permit } from "#sidecar/seam/verdict.ts";
@@ -9,7 +11,6 @@ import type { Act } from "./act.ts";
 import type { TransactionStatus } from "./codec/backend.ts";
 import { FLUSH } from "./codec/frontend.ts";
 import { History } from "./history.ts";
-import type { Intake } from "./intake.ts";
 import type { PostgresLimits } from "./limits.ts";
 import { UpstreamNames } from "./names.ts";
 import type { ReadingState } from "./reading-state.ts";
