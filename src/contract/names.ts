@@ -3,11 +3,14 @@
 export const API_GROUP = "sidegate.dev";
 export const API_VERSION = "sidegate.dev/v1alpha1";
 
-/** Where the kernel sends the agent's connections; both bind loopback only. */
-export const CAPTURE_PORT = 15001;
-export const DNS_PORT = 15053;
+/**
+ * Where the kernel sends the agent's connections; both bind loopback only. None of the three is a mesh's, whose proxy may be in the same
+ * pod: Istio and Kuma have 15000 to 15090, Linkerd 4140 to 4191, Consul 15001 and 20000 to 20200.
+ */
+export const CAPTURE_PORT = 15801;
+export const DNS_PORT = 15853;
 /** The one listener on the pod's address: GET /metrics, /ready, /live. */
-export const ADMIN_PORT = 15090;
+export const ADMIN_PORT = 15890;
 
 /** The proxy's uid is random per pod, out of this range (both ends included). */
 export const PROXY_UID = { first: 1_900_000_000, last: 1_999_999_999 } as const;

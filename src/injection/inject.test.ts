@@ -255,7 +255,7 @@ const container = (hostile: boolean) =>
     ports: some(
       fc.array(
         fc.record({
-          containerPort: fc.constantFrom(80, hostile ? 15_090 : 8080),
+          containerPort: fc.constantFrom(80, hostile ? 15_890 : 8080),
           protocol: fc.constantFrom("TCP", "UDP"),
         }),
         { maxLength: 2 },

@@ -3,7 +3,7 @@
  * ones first, IPv6 before IPv4. A failure therefore leaves less open than before, never more.
  */
 import { existsSync } from "node:fs";
-import { iptablesText } from "./iptables.ts";
+import { iptablesText, OWN_CHAIN } from "./iptables.ts";
 import { type RulesetOptions, ruleset } from "./model.ts";
 import { nftText } from "./nft.ts";
 import { type IptablesFlavour, runTool, ToolError } from "./tools.ts";
@@ -62,11 +62,15 @@ export function applyFlavour(flavour: IptablesFlavour, options: RulesetOptions):
   runTool(`${flavour}-restore`, [], iptablesText(chains, 4));
 }
 
-/** A mesh hangs its redirects into chains of its own; at the same priority, who wins depends on who came last. */
+/**
+ * A mesh hangs its redirects into chains of its own; at the same priority, who wins depends on who came last. Also one that may
+ * follow ours must not have come first: these texts replace the table whole, and its redirects would be gone.
+ */
 function refuseForeignRedirects(flavour: IptablesFlavour): void {
   const chains = runTool(`${flavour}-save`, ["-t", "nat"])
     .split("\n")
-    .flatMap((line) => /^:(\S+) -/.exec(line)?.[1] ?? []);
+    .flatMap((line) => /^:(\S+) -/.exec(line)?.[1] ?? [])
+    .filter((name) => name !== OWN_CHAIN);
   if (chains.length === 0) return;
   const names = chains.join(", ");
   throw new ToolError(

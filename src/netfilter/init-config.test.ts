@@ -6,14 +6,14 @@ const GOOD = { SIDEGATE_UID: "1947264001", SIDEGATE_DATAPLANE: "nft", SIDEGATE_I
 test("reads what injection writes, and always lets the admin port in", () => {
   expect(parseInitConfig(GOOD)).toEqual({
     kind: "config",
-    config: { proxyUid: 1_947_264_001, dataplane: "nft", inboundTcp: [15_090, 80, 8080] },
+    config: { proxyUid: 1_947_264_001, dataplane: "nft", inboundTcp: [15_890, 80, 8080] },
   });
 });
 
 test("no inbound port and no back end named is fine", () => {
   expect(parseInitConfig({ SIDEGATE_UID: "1900000000", SIDEGATE_INBOUND: "" })).toEqual({
     kind: "config",
-    config: { proxyUid: 1_900_000_000, dataplane: "auto", inboundTcp: [15_090] },
+    config: { proxyUid: 1_900_000_000, dataplane: "auto", inboundTcp: [15_890] },
   });
 });
 

@@ -31,6 +31,9 @@ const BUILT_IN: Record<Place["table"], readonly string[]> = {
   nat: ["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"],
 };
 
+/** Where something follows that must still see what we skip, our redirects stand apart: RETURN in a built-in chain ends the table. */
+export const OWN_CHAIN = "SIDEGATE_OUTPUT";
+
 /** xt_multiport takes 15 ports. */
 const MAX_PORTS = 15;
 const MARK = `0x${FLOW_MARK.toString(16)}`;
@@ -46,10 +49,12 @@ function tableText(table: Place["table"], chains: readonly Chain[], family: Fami
     const forward = name === "FORWARD" && table === "filter";
     return `:${name} ${forward ? "DROP" : (chain?.policy.toUpperCase() ?? "ACCEPT")} [0:0]`;
   });
-  const lines = [`*${table}`, ...policies];
+  const apart = ours.some((c) => c.passesOn === true);
+  const lines = [`*${table}`, ...policies, ...(apart ? [`:${OWN_CHAIN} - [0:0]`] : [])];
   for (const chain of ours) {
-    lines.push(`# ${chain.why}`);
-    for (const rule of chain.rules) lines.push(...ruleLines(PLACES[chain.hook].chain, rule, family));
+    const place = PLACES[chain.hook].chain;
+    lines.push(`# ${chain.why}`, ...(chain.passesOn ? [`-A ${place} -j ${OWN_CHAIN}`] : []));
+    for (const rule of chain.rules) lines.push(...ruleLines(chain.passesOn ? OWN_CHAIN : place, rule, family));
   }
   return `${[...lines, "COMMIT"].join("\n")}\n`;
 }
@@ -83,12 +88,18 @@ function alternatives(condition: Condition, family: Family): Alternatives {
       return ["-m addrtype --dst-type LOCAL"];
     case "to-loopback":
       return family === 4 ? ["-d 127.0.0.0/8"] : [];
+    case "asked-port":
+      return condition.ports.map((port) => `-p tcp -m conntrack --ctorigdstport ${port}`);
+    case "opens":
+      return ["-m conntrack --ctdir ORIGINAL"];
+    case "redirected":
+      return ["-m conntrack --ctstate DNAT"];
     case "answer":
       return ["-m conntrack --ctstate ESTABLISHED --ctdir REPLY"];
     case "established":
       return ["-m conntrack --ctstate ESTABLISHED"];
     case "proxy-flow":
-      return [`-m connmark --mark ${MARK}`];
+      return [`-m connmark ${condition.is ? "" : "! "}--mark ${MARK}`];
     case "neighbour-discovery":
       return family === 6 ? icmp6([135, 136]) : [];
     case "flow-error":

@@ -15,6 +15,14 @@ export interface InboundPorts {
   readonly udp: readonly number[];
 }
 
+/** A mesh's proxy in the same pod, through which the gateway's own connections go on their way (docs/adr/0013-mesh-in-the-same-pod.md). */
+export interface MeshExemption {
+  /** Its proxy's, which goes out un-judged: admission sees to it that nothing else in the pod runs as it. */
+  readonly uid: number;
+  /** All that its proxy listens on: open to nobody but itself, and to what it redirected to itself. */
+  readonly ports: readonly number[];
+}
+
 export interface RulesetOptions {
   /** Who may go out. Null: nobody, because the namespace holds nothing but `lo` (`sidegate run`). */
   readonly proxyUid: number | null;
@@ -24,6 +32,8 @@ export interface RulesetOptions {
   readonly inbound: InboundPorts;
   /** False where the kernel has no IPv6: nothing of it is then let through. */
   readonly ipv6: boolean;
+  /** Null or absent: no mesh in this pod, and no uid but the proxy's goes out. */
+  readonly mesh?: MeshExemption | null;
 }
 
 export type Protocol = "tcp" | "udp";
@@ -43,11 +53,17 @@ export type Condition =
   | { readonly kind: "to-own-address" }
   /** 127.0.0.0/8; the kernel itself drops ::1 from outside. */
   | { readonly kind: "to-loopback" }
+  /** TCP to a port that the flow was opened to, before whatever redirected it since. */
+  | { readonly kind: "asked-port"; readonly ports: readonly number[] }
+  /** In the direction of who opened the flow. */
+  | { readonly kind: "opens" }
+  /** The flow's destination was rewritten: by a mesh, where the proxy opened it, because ours leave the proxy alone. */
+  | { readonly kind: "redirected" }
   /** In the answering direction of an established flow. */
   | { readonly kind: "answer" }
   | { readonly kind: "established" }
-  /** The flow carries FLOW_MARK. */
-  | { readonly kind: "proxy-flow" }
+  /** The flow carries FLOW_MARK, or does not. */
+  | { readonly kind: "proxy-flow"; readonly is: boolean }
   /** IPv6 neighbour solicitation and advertisement. */
   | { readonly kind: "neighbour-discovery" }
   /** ICMP errors about a known flow (path MTU, unreachable); never an ICMP redirect, which would move our routes. */
@@ -58,7 +74,7 @@ export type Action =
   | { readonly kind: "drop" }
   /** Refused with an error at once, so that a client falls back instead of waiting. */
   | { readonly kind: "reject" }
-  /** Leaves the nat chain: not redirected. */
+  /** Leaves the nat chain: not redirected by us. */
   | { readonly kind: "skip" }
   | { readonly kind: "redirect"; readonly port: number }
   | { readonly kind: "mark-and-accept" };
@@ -76,11 +92,14 @@ export interface Chain {
   readonly policy: "accept" | "drop";
   readonly why: string;
   readonly rules: readonly Rule[];
+  /** What a rule here skips, another program's chain of the same hook still sees. */
+  readonly passesOn?: boolean;
 }
 
 const ACCEPT: Action = { kind: "accept" };
 const DROP: Action = { kind: "drop" };
 const TCP: Condition = { kind: "transport", protocols: ["tcp"] };
+const OWN_ADDRESS: Condition = { kind: "to-own-address" };
 
 /** The four chains, in the order in which a packet meets them. Throws RangeError on a uid or port that no kernel has. */
 export function ruleset(options: RulesetOptions): readonly Chain[] {
@@ -92,10 +111,10 @@ export function ruleset(options: RulesetOptions): readonly Chain[] {
 const needsIpv6 = ({ when }: Rule): boolean =>
   when.some((c) => c.kind === "neighbour-discovery" || (c.kind === "flow-error" && c.family === 6));
 
-function redirectChain({ proxyUid }: RulesetOptions): Chain {
+function redirectChain({ proxyUid, mesh }: RulesetOptions): Chain {
   const rules: Rule[] = [];
-  if (proxyUid !== null)
-    rules.push({ when: [{ kind: "owner", uid: proxyUid, is: true }], do: { kind: "skip" }, why: "the proxy's own" });
+  if (proxyUid !== null) rules.push({ when: [isOwner(proxyUid)], do: { kind: "skip" }, why: "the proxy's own" });
+  if (mesh) rules.push({ when: [isOwner(mesh.uid)], do: { kind: "skip" }, why: "the mesh's own" });
   rules.push(
     {
       when: [{ kind: "transport", protocols: ["tcp", "udp"], to: [53] }],
@@ -103,16 +122,17 @@ function redirectChain({ proxyUid }: RulesetOptions): Chain {
       why: "wherever it goes, also to 127.0.0.53",
     },
     {
-      when: [{ kind: "out-by-loopback" }, { kind: "to-own-address" }],
+      when: [{ kind: "out-by-loopback" }, OWN_ADDRESS],
       do: { kind: "skip" },
       why: "the agent talks to itself",
     },
     { when: [TCP], do: { kind: "redirect", port: CAPTURE_PORT }, why: "everything else" },
   );
-  return { hook: "redirect", policy: "accept", why: "who the agent meets", rules };
+  const chain: Chain = { hook: "redirect", policy: "accept", why: "who the agent meets", rules };
+  return mesh ? { ...chain, passesOn: true } : chain;
 }
 
-function outputChain({ proxyUid, listenerUid }: RulesetOptions): Chain {
+function outputChain({ proxyUid, listenerUid, mesh }: RulesetOptions): Chain {
   const rules: Rule[] = [];
   if (listenerUid !== null)
     rules.push({
@@ -123,45 +143,69 @@ function outputChain({ proxyUid, listenerUid }: RulesetOptions): Chain {
       do: DROP,
       why: "nobody else answers on our ports: a SYN-ACK carries its listener's uid",
     });
-  rules.push({
-    when: [{ kind: "to-own-address" }],
-    do: ACCEPT,
-    why: "redirected, or to ourselves; the exit decides what leaves",
-  });
-  if (proxyUid !== null)
-    rules.push({
-      when: [{ kind: "owner", uid: proxyUid, is: true }],
-      do: { kind: "mark-and-accept" },
-      why: "the proxy",
-    });
+  if (proxyUid !== null && mesh) rules.push(...aroundTheMesh(proxyUid, mesh));
+  rules.push({ when: [OWN_ADDRESS], do: ACCEPT, why: "redirected, or to ourselves; the exit decides what leaves" });
+  if (proxyUid !== null) rules.push({ when: [isOwner(proxyUid)], do: { kind: "mark-and-accept" }, why: "the proxy" });
+  if (mesh) rules.push({ when: [isOwner(mesh.uid)], do: { kind: "mark-and-accept" }, why: "the mesh" });
   rules.push(ANSWER, NEIGHBOURS);
   if (proxyUid !== null)
-    rules.push(
-      {
-        when: [{ kind: "owner", uid: proxyUid, is: false }],
-        do: { kind: "reject" },
-        why: "has an owner, and it is not the proxy",
-      },
-      REMAINDER,
-    );
+    rules.push({ when: nobodyOf(proxyUid, mesh), do: { kind: "reject" }, why: whyNobody(mesh) }, REMAINDER);
   rules.push({ when: [], do: { kind: "reject" }, why: "the rest is refused at once" });
   return { hook: "output", policy: "drop", why: "refuses with an error", rules };
 }
 
-function exitChain({ proxyUid }: RulesetOptions): Chain {
+/**
+ * Inside the pod, the mesh's proxy talks to nobody but itself, the gateway and whoever it calls: its listeners would carry anything
+ * out un-judged. By port, so that a refusal is told at once and no datagram arrives; and by the uid that answers, so that a
+ * listener which nobody listed is as good as absent.
+ */
+function aroundTheMesh(proxyUid: number, { uid, ports }: MeshExemption): readonly Rule[] {
+  return [
+    {
+      when: [{ kind: "transport", protocols: ["tcp", "udp"], from: sorted(ports) }, isOther(uid)],
+      do: DROP,
+      why: "nobody else answers on the mesh's ports",
+    },
+    {
+      when: [OWN_ADDRESS, isOwner(proxyUid), { kind: "opens" }, { kind: "redirected" }],
+      do: { kind: "mark-and-accept" },
+      why: "the proxy's, redirected by the mesh",
+    },
+    {
+      when: [OWN_ADDRESS, isOwner(uid), { kind: "opens" }],
+      do: { kind: "mark-and-accept" },
+      why: "what the mesh opens: to itself, to the agent",
+    },
+    {
+      when: [{ kind: "transport", protocols: ["tcp", "udp"], to: sorted(ports) }, OWN_ADDRESS, isOther(uid)],
+      do: { kind: "reject" },
+      why: "nobody else talks to the mesh",
+    },
+    {
+      when: [OWN_ADDRESS, isOwner(uid), { kind: "answer" }, { kind: "proxy-flow", is: false }],
+      do: DROP,
+      why: "nor on a port that nobody listed: a SYN-ACK carries its listener's uid",
+    },
+  ];
+}
+
+function exitChain({ proxyUid, mesh }: RulesetOptions): Chain {
   const rules: Rule[] = [{ when: [{ kind: "out-by-loopback" }], do: ACCEPT, why: "stays here" }];
   if (proxyUid === null) return { hook: "exit", policy: "drop", why: EXIT, rules };
-  rules.push(
-    { when: [{ kind: "owner", uid: proxyUid, is: true }], do: ACCEPT, why: "the proxy" },
-    ANSWER,
-    NEIGHBOURS,
-    { when: [{ kind: "owner", uid: proxyUid, is: false }], do: DROP, why: "has an owner, and it is not the proxy" },
-    REMAINDER,
-  );
+  rules.push({ when: [isOwner(proxyUid)], do: ACCEPT, why: "the proxy" });
+  if (mesh) rules.push({ when: [isOwner(mesh.uid)], do: ACCEPT, why: "the mesh" });
+  rules.push(ANSWER, NEIGHBOURS, { when: nobodyOf(proxyUid, mesh), do: DROP, why: whyNobody(mesh) }, REMAINDER);
   return { hook: "exit", policy: "drop", why: EXIT, rules };
 }
 
-function inputChain({ inbound }: RulesetOptions): Chain {
+const isOwner = (uid: number): Condition => ({ kind: "owner", uid, is: true });
+const isOther = (uid: number): Condition => ({ kind: "owner", uid, is: false });
+const nobodyOf = (proxyUid: number, mesh: RulesetOptions["mesh"]): readonly Condition[] =>
+  mesh ? [isOther(proxyUid), isOther(mesh.uid)] : [isOther(proxyUid)];
+const whyNobody = (mesh: RulesetOptions["mesh"]): string =>
+  mesh ? "has an owner, and it is neither the proxy nor the mesh" : "has an owner, and it is not the proxy";
+
+function inputChain({ inbound, mesh }: RulesetOptions): Chain {
   const rules: Rule[] = [
     { when: [{ kind: "in-by-loopback" }], do: ACCEPT, why: "from here" },
     { when: [{ kind: "to-loopback" }], do: DROP, why: "a neighbour with route_localnet" },
@@ -171,12 +215,15 @@ function inputChain({ inbound }: RulesetOptions): Chain {
     NEIGHBOURS,
   ];
   for (const protocol of ["tcp", "udp"] as const)
-    if (inbound[protocol].length > 0)
+    if (inbound[protocol].length > 0) {
+      const to = sorted(inbound[protocol]);
+      const redirected = protocol === "tcp" && mesh;
       rules.push({
-        when: [{ kind: "transport", protocols: [protocol], to: sorted(inbound[protocol]) }],
+        when: [redirected ? { kind: "asked-port", ports: to } : { kind: "transport", protocols: [protocol], to }],
         do: ACCEPT,
-        why: "declared inbound ports",
+        why: redirected ? "declared inbound ports, wherever the mesh redirects them" : "declared inbound ports",
       });
+    }
   return { hook: "input", policy: "drop", why: "who may come in", rules };
 }
 
@@ -185,17 +232,28 @@ const ANSWER: Rule = { when: [{ kind: "answer" }], do: ACCEPT, why: "answers of 
 const NEIGHBOURS: Rule = { when: [{ kind: "neighbour-discovery" }], do: ACCEPT, why: "IPv6 link layer" };
 /** Without it, what the proxy had queued when it closed a socket is lost: 2 MB arrived as 4 KB. */
 const REMAINDER: Rule = {
-  when: [TCP, { kind: "proxy-flow" }, { kind: "established" }],
+  when: [TCP, { kind: "proxy-flow", is: true }, { kind: "established" }],
   do: ACCEPT,
   why: "no owner: data, FIN, RST of a socket that the proxy has closed",
 };
 
 const sorted = (ports: readonly number[]): readonly number[] => [...new Set(ports)].toSorted((a, b) => a - b);
 
-function check({ proxyUid, listenerUid, inbound }: RulesetOptions): void {
-  for (const uid of [proxyUid, listenerUid])
+function check({ proxyUid, listenerUid, inbound, mesh }: RulesetOptions): void {
+  for (const uid of [proxyUid, listenerUid, mesh?.uid ?? null])
     if (uid !== null && !(Number.isInteger(uid) && uid >= 0 && uid < 0xffff_ffff)) throw new RangeError(`uid: ${uid}`);
   for (const port of [...inbound.tcp, ...inbound.udp])
     if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new RangeError(`inbound port: ${port}`);
+  if (mesh) checkMesh(mesh, proxyUid, listenerUid);
   if (proxyUid !== null && listenerUid === null) throw new RangeError("listenerUid: missing");
+}
+
+function checkMesh(mesh: MeshExemption, ...others: readonly (number | null)[]): void {
+  if (mesh.uid === 0) throw new RangeError("mesh.uid: 0 is every root image's");
+  if (others.includes(mesh.uid)) throw new RangeError("mesh.uid: is the proxy's");
+  if (others.includes(null)) throw new RangeError("mesh: without a proxy of our own there is nothing to chain");
+  if (mesh.ports.length === 0) throw new RangeError("mesh.ports: none");
+  for (const port of mesh.ports)
+    if (!Number.isInteger(port) || port < 1 || port > 65_535 || port === CAPTURE_PORT || port === DNS_PORT)
+      throw new RangeError(`mesh port: ${port}`);
 }

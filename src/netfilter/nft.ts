@@ -47,12 +47,18 @@ function conditionText(condition: Condition): string {
       return "fib daddr type local";
     case "to-loopback":
       return "ip daddr 127.0.0.0/8";
+    case "asked-port":
+      return `meta l4proto tcp ct original proto-dst { ${condition.ports.join(", ")} }`;
+    case "opens":
+      return "ct direction original";
+    case "redirected":
+      return "ct status dnat";
     case "answer":
       return "ct direction reply ct state established";
     case "established":
       return "ct state established";
     case "proxy-flow":
-      return `ct mark 0x${FLOW_MARK.toString(16)}`;
+      return `ct mark ${condition.is ? "" : "!= "}0x${FLOW_MARK.toString(16)}`;
     case "neighbour-discovery":
       return "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }";
     case "flow-error":

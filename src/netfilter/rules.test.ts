@@ -8,10 +8,12 @@ const UID = 1_947_264_001;
 const POD: RulesetOptions = {
   proxyUid: UID,
   listenerUid: UID,
-  inbound: { tcp: [8080, 15_090, 443], udp: [5353] },
+  inbound: { tcp: [8080, 15_890, 443], udp: [5353] },
   ipv6: true,
 };
 const RUN: RulesetOptions = { proxyUid: null, listenerUid: null, inbound: { tcp: [], udp: [] }, ipv6: true };
+const MESH = { uid: 1337, ports: [15_000, 15_001, 15_006, 15_053] } as const;
+const CHAINED: RulesetOptions = { ...POD, mesh: MESH };
 const MANY: RulesetOptions = { ...POD, inbound: { tcp: Array.from({ length: 40 }, (_, i) => 9000 + i), udp: [] } };
 
 describe("golden texts", () => {
@@ -21,6 +23,9 @@ describe("golden texts", () => {
     ["run.nft", () => nftText(ruleset(RUN))],
     ["pod.iptables", () => iptablesText(ruleset(POD), 4)],
     ["pod.ip6tables", () => iptablesText(ruleset(POD), 6)],
+    ["chained.nft", () => nftText(ruleset(CHAINED))],
+    ["chained.iptables", () => iptablesText(ruleset(CHAINED), 4)],
+    ["chained.ip6tables", () => iptablesText(ruleset(CHAINED), 6)],
     ["many-ports.iptables", () => iptablesText(ruleset(MANY), 4)],
   ])("%s", async (name, text) => {
     await expect(text()).toMatchFileSnapshot(`golden/${name}`);
@@ -78,6 +83,36 @@ describe("what no text may contain", () => {
   });
 });
 
+describe("a mesh in the same pod", () => {
+  const mentions = (text: string): boolean => text.includes("1337");
+
+  test("its uid is exempt where the pod has one, and without one the rules know no second uid", () => {
+    const texts = (options: RulesetOptions): string[] => [
+      nftText(ruleset(options)),
+      iptablesText(ruleset(options), 4),
+      iptablesText(ruleset(options), 6),
+    ];
+    expect(texts(CHAINED).map(mentions)).toEqual([true, true, true]);
+    for (const none of [POD, { ...POD, mesh: null }]) expect(texts(none).map(mentions)).toEqual([false, false, false]);
+  });
+
+  test("each way out names the two uids and nobody else, and what falls through is still dropped", () => {
+    for (const { hook, policy, rules } of ruleset(CHAINED)) {
+      if (hook === "redirect" || hook === "input") continue;
+      expect(policy).toBe("drop");
+      const uids = rules.flatMap(({ when }) => when.flatMap((c) => (c.kind === "owner" && c.is ? [c.uid] : [])));
+      expect(new Set(uids)).toEqual(new Set([UID, MESH.uid]));
+    }
+  });
+
+  test("in the iptables texts what we skip goes on to the mesh's chain instead of ending the table", () => {
+    const nat = iptablesText(ruleset(CHAINED), 4).split("*nat")[1] ?? "";
+    expect(nat).toMatch(/^-A OUTPUT -j SIDEGATE_OUTPUT$/m);
+    expect(nat).not.toMatch(/^-A OUTPUT .*-j (RETURN|REDIRECT)/m);
+    expect(iptablesText(ruleset(POD), 4)).not.toContain("SIDEGATE_OUTPUT");
+  });
+});
+
 describe("options that no kernel has", () => {
   test.each([
     ["a negative uid", { ...POD, proxyUid: -1 }],
@@ -86,6 +121,11 @@ describe("options that no kernel has", () => {
     ["port 0", { ...POD, inbound: { tcp: [0], udp: [] } }],
     ["port 65536", { ...POD, inbound: { tcp: [], udp: [65_536] } }],
     ["a proxy that nobody may answer for", { ...POD, listenerUid: null }],
+    ["a mesh that runs as the proxy", { ...POD, mesh: { ...MESH, uid: UID } }],
+    ["a mesh that runs as root", { ...POD, mesh: { ...MESH, uid: 0 } }],
+    ["a mesh without ports", { ...POD, mesh: { ...MESH, ports: [] } }],
+    ["a mesh on one of our ports", { ...POD, mesh: { ...MESH, ports: [15_801] } }],
+    ["a mesh where nobody may go out", { ...RUN, mesh: MESH }],
   ])("refuses %s", (_, options) => {
     expect(() => ruleset(options)).toThrow(RangeError);
   });

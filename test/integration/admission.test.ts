@@ -281,7 +281,7 @@ const PRIVILEGES: readonly Attempt[] = [
     /runAsUser/,
     (p) => void (p.spec.securityContext = { runAsUser: PROXY_UID.last }),
   ),
-  attempt("a port of the gateway", /ports/, (p) => app(p).ports.push({ containerPort: 15_001 })),
+  attempt("a port of the gateway", /ports/, (p) => app(p).ports.push({ containerPort: 15_801 })),
   attempt(
     "a device claim",
     /resourceClaims/,
@@ -558,7 +558,7 @@ describe("what happens to a pod that runs", () => {
       expectRefused(await plane.call("POST", `${pod}/exec?container=${name}&command=sh&stdout=true`), /nobody goes in/);
       expectRefused(await plane.call("POST", `${pod}/attach?container=${name}&stdout=true`), /nobody goes in/);
     }
-    expectRefused(await plane.call("POST", `${pod}/portforward?ports=15001`), /port of the gateway/);
+    expectRefused(await plane.call("POST", `${pod}/portforward?ports=15_801`), /port of the gateway/);
     const theirs = await plane.call("POST", `${pod}/exec?container=app&command=sh&stdout=true`);
     expect(theirs.body.message).not.toMatch(/sidegate:/);
   });

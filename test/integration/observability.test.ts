@@ -342,7 +342,7 @@ test("the documented scrape job finds each sidecar once, by the pod's address, a
       .toSorted();
   await until(20_000, "discovery", async () => (await found()).length >= 2);
   expect(await found()).toEqual([
-    "team/gated http://10.20.30.40:15090/metrics",
-    "team/gated6 http://[fd00:10::7]:15090/metrics",
+    "team/gated http://10.20.30.40:15890/metrics",
+    "team/gated6 http://[fd00:10::7]:15890/metrics",
   ]);
 });

@@ -129,10 +129,10 @@ describe("an original destination", () => {
   });
 
   test("that is another listener of ours is none", async () => {
-    const admin = { address: "10.0.0.9", port: 15_090 };
+    const admin = { address: "10.0.0.9", port: 15_890 };
     expect(await ask(admin, { ours: [admin] })).toBeNull();
     await capture?.close();
-    expect(await ask({ address: "10.0.0.8", port: 15_090 }, { ours: [admin] })).not.toBeNull();
+    expect(await ask({ address: "10.0.0.8", port: 15_890 }, { ours: [admin] })).not.toBeNull();
   });
 
   test("is none where the kernel cannot be asked", async () => {

@@ -66,7 +66,7 @@ def skipped(detail):
 ATTEMPTS = []
 WAIT_S = 3.0
 ATTEMPT_LIMIT_S = 40
-GATE = {"capture": 15001, "dns": 15053, "admin": 15090}
+GATE = {"capture": 15801, "dns": 15853, "admin": 15890}
 PROXY_UIDS = range(1900000000, 2000000000)
 FAR = {4: "198.51.100.7", 6: "2001:db8:7::7"}  # documentation addresses: nobody is there, only the gateway answers
 INET = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -1099,7 +1099,7 @@ def own_listener(facts):
     results = []
     for host, port, send in (("127.0.0.1", GATE["capture"], get("127.0.0.1")), ("127.0.0.1", GATE["capture"], b"CONNECT 169.254.169.254:80 HTTP/1.1\r\nHost: 169.254.169.254:80\r\n\r\n"),
                              ("127.0.0.1", GATE["capture"], b"\x05\x01\x00"), ("127.0.0.1", GATE["capture"], b"\x04\x01\x00\x50\xa9\xfe\xa9\xfe\0"), ("127.0.0.1", GATE["capture"], b"PROXY TCP4 1.2.3.4 169.254.169.254 1 80\r\n" + get("169.254.169.254")),
-                             ("::1", GATE["capture"], get("::1")), (FAR[4], 3128, b"CONNECT 127.0.0.1:15090 HTTP/1.1\r\nHost: 127.0.0.1:15090\r\n\r\n"), (FAR[4], 80, get("127.0.0.1:15090", "http://127.0.0.1:15090/metrics")),
+                             ("::1", GATE["capture"], get("::1")), (FAR[4], 3128, b"CONNECT 127.0.0.1:15890 HTTP/1.1\r\nHost: 127.0.0.1:15890\r\n\r\n"), (FAR[4], 80, get("127.0.0.1:15890", "http://127.0.0.1:15890/metrics")),
                              (FAR[4], GATE["capture"], get(FAR[4])), (FAR[4], GATE["admin"], get(FAR[4], "/metrics"))):
         try:
             answer = heard(dial(host, port), send)

@@ -30,6 +30,6 @@ clients_recorded() { [ "$(clients_missing)" = end ] && echo "all of them" || cli
 within 30000 "each client's request is on record, judged" "^all of them$" clients_recorded
 distrust_recorded() { audit query --all --json --limit 100000 | grep -i untrusted; }
 within 30000 "and the client that trusts nothing of ours, as such" "untrusted" distrust_recorded
-clients_metric() { kubectl -n shop get pods -l app=agent-clients -o 'jsonpath={.items[0].status.podIP}' | xargs -I{} "${enter[@]}" curl -sS --max-time 5 "http://{}:15090/metrics"; }
+clients_metric() { kubectl -n shop get pods -l app=agent-clients -o 'jsonpath={.items[0].status.podIP}' | xargs -I{} "${enter[@]}" curl -sS --max-time 5 "http://{}:15890/metrics"; }
 check "and in the sidecar's metrics" 'tls-untrusted-by-agent"[^ ]*\} [1-9]' clients_metric
 kubectl -n shop delete deployment/agent-clients --wait=false >/dev/null

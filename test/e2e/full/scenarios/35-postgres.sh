@@ -91,7 +91,7 @@ nowhere "the record's database and its write-ahead log" "${enter[@]}" sh -c "cat
 orders_uid=$(kubectl -n shop get pods -l app=agent-orders -o 'jsonpath={.items[0].metadata.uid}')
 nowhere "the pod's volumes on the node: spool, state, trust" "${enter[@]}" sh -c "find '$RUN/kubelet/pods/$orders_uid' -type f -exec cat {} +"
 orders_ip=$(kubectl -n shop get pods -l app=agent-orders -o 'jsonpath={.items[0].status.podIP}')
-nowhere "the sidecar's metrics" "${enter[@]}" curl -sS --max-time 5 "http://$orders_ip:15090/metrics"
+nowhere "the sidecar's metrics" "${enter[@]}" curl -sS --max-time 5 "http://$orders_ip:15890/metrics"
 nowhere "what the API server shows of our resources" kubectl get egresstargets,agentpolicies,clusteragentpolicies,configmaps,events,pods -A -o yaml
 sidecar_pid=$("${enter[@]}" pgrep -f 'node .*/app/sidecar.js' | while read -r pid; do "${enter[@]}" grep -qa "$orders_uid" "/proc/$pid/environ" && echo "$pid"; done | head -1)
 nowhere "the sidecar's environment and arguments" "${enter[@]}" sh -c "cat /proc/$sidecar_pid/environ /proc/$sidecar_pid/cmdline"
