@@ -11,6 +11,7 @@ export const CAPTURE_PORT = 15801;
 export const DNS_PORT = 15853;
 /** The one listener on the pod's address: GET /metrics, /ready, /live. */
 export const ADMIN_PORT = 15890;
+export const OUR_PORT_NUMBERS: readonly number[] = [CAPTURE_PORT, DNS_PORT, ADMIN_PORT];
 
 /** The proxy's uid is random per pod, out of this range (both ends included). */
 export const PROXY_UID = { first: 1_900_000_000, last: 1_999_999_999 } as const;

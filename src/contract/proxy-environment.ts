@@ -10,6 +10,8 @@ export const PROXY_ENV = {
   dataplane: "SIDEGATE_DATAPLANE",
   /** Comma-separated TCP ports at which the pod may be reached, ascending; may be empty. Read by init. */
   inbound: "SIDEGATE_INBOUND",
+  /** `UID:PORT,PORT…` of a mesh's proxy in the same pod, which goes out un-judged; empty: none. Read by init. */
+  mesh: "SIDEGATE_MESH",
   /** Who runs; from the downward API where it is only known later. Read by the sidecar, as all that follows. */
   cluster: "SIDEGATE_CLUSTER",
   namespace: "SIDEGATE_NAMESPACE",

@@ -22,12 +22,15 @@ export function completeOptions(options: InjectionOptions, runtime: RuntimeData)
   };
 }
 
-/** As the pods of one namespace have them: the scope of its bundles where they come from our own server, and its tier where a label says one. */
+/** As the pods of one namespace have them: the scope of its bundles where they come from our own server, its tier where a label says one, and a chained mesh only where all of its pods are ours. */
 export function optionsFor(options: InjectionOptions, namespace: string, labels: Labels): InjectionOptions {
   const asked = labels[NAMESPACE_LABEL.tier];
   const tier = asked === "enforced" || asked === "locked" ? asked : options.tier;
-  if (options.bundle.configMap !== "") return tier === options.tier ? options : { ...options, tier };
-  return { ...options, tier, bundle: { ...options.bundle, scope: bundleScope(options.cluster, namespace) } };
+  // Elsewhere nobody is kept from executing in the mesh's containers, whose uid goes out.
+  const mesh = labels[NAMESPACE_LABEL.inject] === "all" ? options.mesh : null;
+  if (options.bundle.configMap !== "")
+    return tier === options.tier && mesh === options.mesh ? options : { ...options, tier, mesh };
+  return { ...options, tier, mesh, bundle: { ...options.bundle, scope: bundleScope(options.cluster, namespace) } };
 }
 
 type Labels = Readonly<Record<string, string>>;

@@ -1,7 +1,7 @@
 /**
  * What an author's container may not ask for. As `forbidden-pod.ts`: a visible list of rules, all that speak are reported.
  */
-import { ADMIN_PORT, CAPTURE_PORT, DNS_PORT } from "#contract/names.ts";
+import { OUR_PORT_NUMBERS } from "#contract/names.ts";
 import { confined, isReservedUid, RESERVED_UID } from "./forbidden-pod.ts";
 import type { InjectionOptions } from "./options.ts";
 import type { Container } from "./pod.ts";
@@ -13,7 +13,7 @@ type ContainerRule = (container: Container, options: InjectionOptions) => readon
 const no = (field: string, message: string): readonly Violation[] => [{ field, message }];
 const NOTHING: readonly Violation[] = [];
 
-export const OUR_PORTS: ReadonlySet<number> = new Set([CAPTURE_PORT, DNS_PORT, ADMIN_PORT]);
+export const OUR_PORTS: ReadonlySet<number> = new Set(OUR_PORT_NUMBERS);
 
 /** core/v1 SecurityContext, Kubernetes 1.34. What is invented later may be a new privilege. */
 export const SECURITY_MEMBERS: ReadonlySet<string> = new Set([
@@ -46,27 +46,39 @@ export const MESH: ReadonlyMap<string, string> = new Map([
 /** Resources that are no devices: core/v1, and huge pages. */
 export const PLAIN_RESOURCE = /^(cpu|memory|ephemeral-storage|hugepages-.+)$/;
 
-export const CONTAINER_RULES: readonly ContainerRule[] = [
-  function unknownSecurity({ securityContext }) {
-    return Object.keys(securityContext ?? {})
-      .filter((member) => !SECURITY_MEMBERS.has(member))
-      .flatMap((member) => no(`securityContext.${member}`, "is not known to this release of the gateway; remove it"));
-  },
+/** What holds for an author's containers alone: those of a chained mesh have rules of their own for these (`mesh.ts`). */
+const AUTHORS_RULES: readonly ContainerRule[] = [
   function mesh({ name }) {
     const mesh = MESH.get(name);
     return mesh === undefined
       ? NOTHING
       : no("name", `${mesh} would redirect the same connections; exclude this pod from one of the two`);
   },
-  function privileged({ securityContext }) {
-    return securityContext?.privileged === true
-      ? no("securityContext.privileged", "a privileged container can undo every rule; remove it")
-      : NOTHING;
-  },
   function capabilities({ securityContext }) {
     const add = securityContext?.capabilities?.add ?? [];
     return add.length > 0
       ? no("securityContext.capabilities.add", `agents run without capabilities; remove ${add.join(", ")}`)
+      : NOTHING;
+  },
+  function runAsUser({ securityContext }, { tier }) {
+    return tier === "locked" && securityContext?.runAsUser === undefined
+      ? no(
+          "securityContext.runAsUser",
+          "in tier locked each container names its uid, because an image's is not seen here",
+        )
+      : NOTHING;
+  },
+];
+
+const RULES: readonly ContainerRule[] = [
+  function unknownSecurity({ securityContext }) {
+    return Object.keys(securityContext ?? {})
+      .filter((member) => !SECURITY_MEMBERS.has(member))
+      .flatMap((member) => no(`securityContext.${member}`, "is not known to this release of the gateway; remove it"));
+  },
+  function privileged({ securityContext }) {
+    return securityContext?.privileged === true
+      ? no("securityContext.privileged", "a privileged container can undo every rule; remove it")
       : NOTHING;
   },
   function procMount({ securityContext }) {
@@ -95,15 +107,8 @@ export const CONTAINER_RULES: readonly ContainerRule[] = [
       ? no("securityContext.windowsOptions", "the gateway works on Linux nodes only")
       : NOTHING;
   },
-  function runAsUser({ securityContext }, { tier }) {
-    const uid = securityContext?.runAsUser;
-    if (isReservedUid(uid)) return no("securityContext.runAsUser", RESERVED_UID);
-    return tier === "locked" && uid === undefined
-      ? no(
-          "securityContext.runAsUser",
-          "in tier locked each container names its uid, because an image's is not seen here",
-        )
-      : NOTHING;
+  function reservedUid({ securityContext }) {
+    return isReservedUid(securityContext?.runAsUser) ? no("securityContext.runAsUser", RESERVED_UID) : NOTHING;
   },
   function ports({ ports }) {
     return (ports ?? []).flatMap(({ containerPort, hostPort }, index) => {
@@ -153,10 +158,17 @@ export const CONTAINER_RULES: readonly ContainerRule[] = [
   },
 ];
 
+/** Whoever it belongs to; `field` is the member below it. */
+export function forbiddenToAll(container: Container, options: InjectionOptions): readonly Violation[] {
+  return RULES.flatMap((rule) => rule(container, options));
+}
+
 /** `field`: `spec.containers[0]`. */
 export function forbiddenInContainer(container: Container, field: string, options: InjectionOptions): Violation[] {
-  return CONTAINER_RULES.flatMap((rule) => rule(container, options)).map((violation) => ({
-    field: `${field}.${violation.field}`,
-    message: violation.message,
-  }));
+  return [...AUTHORS_RULES, ...RULES]
+    .flatMap((rule) => rule(container, options))
+    .map((violation) => ({
+      field: `${field}.${violation.field}`,
+      message: violation.message,
+    }));
 }

@@ -4,6 +4,7 @@
  */
 import { ADMIN_PORT, CONTAINER, PATHS, TOKEN_AUDIENCE, VOLUME } from "#contract/names.ts";
 import { BUNDLE_MOUNT, POD_FILES, PROXY_COMMAND, PROXY_ENV } from "#contract/proxy-environment.ts";
+import { type MeshOptions, meshText } from "./mesh-options.ts";
 import type { InjectionOptions, Resources } from "./options.ts";
 import type { Container, Volume } from "./pod.ts";
 
@@ -11,6 +12,8 @@ import type { Container, Volume } from "./pod.ts";
 export interface GatewayParts {
   readonly uid: number;
   readonly inbound: readonly number[];
+  /** Whose proxy is in this pod; absent: nobody's. */
+  readonly mesh?: MeshOptions | null;
   readonly resources: { readonly init: Resources; readonly sidecar: Resources };
 }
 
@@ -44,6 +47,7 @@ export function initContainer(parts: GatewayParts, options: InjectionOptions): C
       [PROXY_ENV.uid]: String(parts.uid),
       [PROXY_ENV.dataplane]: options.dataplane,
       [PROXY_ENV.inbound]: parts.inbound.join(","),
+      [PROXY_ENV.mesh]: meshText(parts.mesh ?? null),
     }),
     resources: parts.resources.init,
     securityContext: {

@@ -2,7 +2,7 @@
  * At which ports a pod may be reached: declared container ports, each probe's port (a kubelet that cannot reach it kills the pod),
  * and what the author adds by annotation. Everything else that comes in is refused by the rules that init writes.
  */
-import { ADMIN_PORT, ANNOTATION, CAPTURE_PORT, DNS_PORT } from "#contract/names.ts";
+import { ANNOTATION, OUR_PORT_NUMBERS } from "#contract/names.ts";
 import type { Container, Pod } from "./pod.ts";
 import { agentContainers } from "./pod-containers.ts";
 import type { Violation } from "./violation.ts";
@@ -44,7 +44,7 @@ export function planInbound(pod: Pod): InboundPlan {
     if (/^\d{1,5}$/.test(item) && Number(item) >= 1 && Number(item) <= 65_535) ports.add(Number(item));
     else violations.push({ field, message: `${JSON.stringify(item.slice(0, 32))} is no port from 1 to 65535` });
   }
-  for (const port of [CAPTURE_PORT, DNS_PORT, ADMIN_PORT])
+  for (const port of OUR_PORT_NUMBERS)
     if (ports.has(port)) violations.push({ field, message: `${port} is a port of the gateway; use another` });
   if (ports.size > MAX_PORTS) violations.push({ field, message: `more than ${MAX_PORTS} inbound ports` });
   return { ports: [...ports].sort((a, b) => a - b), warnings, violations };

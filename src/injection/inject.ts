@@ -14,6 +14,7 @@ import { foreignCredentials, foreignCredentialsText } from "./foreign-credential
 import { type GatewayParts, gatewayVolumes, initContainer, sidecarContainer } from "./gateway-containers.ts";
 import { planInbound } from "./inbound-ports.ts";
 import { containerDifferences, namedDifferences } from "./look-alike.ts";
+import { forbiddenByMesh, meshIn, planMesh } from "./mesh.ts";
 import type { InjectionOptions } from "./options.ts";
 import { type Container, type Pod, readPod, type Volume } from "./pod.ts";
 import { agentContainers, hasOurName, placedContainers } from "./pod-containers.ts";
@@ -54,7 +55,10 @@ export function injectPod(
   if (reading.kind === "malformed") return { kind: "denied", violations: reading.violations };
   const { pod } = reading;
   const volumes = pod.spec.volumes ?? [];
-  const agents = agentContainers(pod);
+  const chained = meshIn(pod, options);
+  const agents = agentContainers(pod).filter(
+    ({ container }) => !chained?.containers.some((c) => c.container === container),
+  );
   const inbound = planInbound(pod);
   const asked = askedResources(pod, options);
   const plans = new Map(agents.map((agent) => [agent.container, planAgent(agent, volumes, options.environment)]));
@@ -68,17 +72,36 @@ export function injectPod(
     ...asked.violations,
     ...[...plans.values()].flatMap((plan) => plan.violations),
   ];
+  if (chained !== null) {
+    const asTheyRun = agents.map((agent) => ({
+      ...agent,
+      container: plans.get(agent.container)?.container ?? agent.container,
+    }));
+    violations.push(...forbiddenByMesh(pod, chained, asTheyRun, options));
+    for (const { container } of chained.containers)
+      plans.set(container, {
+        container: planMesh(container, chained.mesh),
+        replaced: [],
+        warnings: [],
+        violations: [],
+      });
+  }
   const uid = chooseUid(pod, drawUid);
   if (uid.kind === "denied") return { kind: "denied", violations: [...violations, uid.violation] };
   const parts = fitParts(uid.uid, inbound.ports, asked.resources, options.limitRange);
   if (parts.kind === "impossible") return { kind: "denied", violations: [...violations, parts.violation] };
-  const gateway = [initContainer(parts.parts, options), sidecarContainer(parts.parts, options)];
+  const whole = { ...parts.parts, mesh: chained?.present ? chained.mesh : null };
+  const gateway = [initContainer(whole, options), sidecarContainer(whole, options)];
   const ourVolumes = gatewayVolumes(options);
   violations.push(...lookAlikes(pod, gateway, ourVolumes));
   if (violations.length > 0) return { kind: "denied", violations };
 
   const injected = assemble(pod, plans, gateway, ourVolumes, options);
-  const foreign = foreignCredentials(injected, agentContainers(injected));
+  const theirs = new Set(meshIn(injected, options)?.containers.map(({ field }) => field));
+  const foreign = foreignCredentials(
+    injected,
+    agentContainers(injected).filter(({ field }) => !theirs.has(field)),
+  );
   const evicted = safeToEvict(pod.metadata?.annotations?.[SAFE_TO_EVICT], ourVolumes);
   const stamped = stamp(injected, uid.uid, foreign, { ...stamps, [SAFE_TO_EVICT]: evicted });
   return {

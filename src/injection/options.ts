@@ -4,6 +4,7 @@
  */
 import { type Static, Type } from "typebox";
 import { Compile } from "typebox/compile";
+import { MeshSchema, meshFaults } from "./mesh-options.ts";
 import { parseQuantity } from "./quantity.ts";
 import type { Violation } from "./violation.ts";
 
@@ -86,6 +87,9 @@ const OptionsSchema = Type.Object(
       ),
       { maxItems: 64, description: "Pods that run without the gateway although their namespace has opted in." },
     ),
+    mesh: Type.Union([MeshSchema, Type.Null()], {
+      description: "A mesh whose proxy may be in the same pod, behind ours; null: each is refused by name.",
+    }),
     excludedNamespaces: Type.Array(text, {
       description: "Namespaces that no webhook and no admission policy looks at.",
     }),
@@ -118,6 +122,7 @@ export const DEFAULT_OPTIONS = {
   environment: {},
   deployers: [],
   exemptions: [],
+  mesh: null,
   excludedNamespaces: ["kube-system", "kube-public", "kube-node-lease"],
 } as const satisfies Partial<InjectionOptions>;
 
@@ -138,6 +143,7 @@ export function readOptions(value: unknown): OptionsReading {
   const violations = quantityFaults(merged);
   if (merged.bundle.url !== "" && merged.bundle.configMap !== "")
     violations.push({ field: "bundle", message: "url and configMap exclude each other" });
+  if (merged.mesh !== null) violations.push(...meshFaults(merged.mesh));
   if (violations.length > 0) return { kind: "malformed", violations };
   return { kind: "options", options: deepFreeze(merged) };
 }

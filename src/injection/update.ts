@@ -9,6 +9,7 @@ import { equalJson } from "#core/json-diff.ts";
 import { forbiddenInContainer } from "./forbidden-container.ts";
 import { hasOurVolumeName } from "./forbidden-volume.ts";
 import { isInjected } from "./invariants.ts";
+import { exemptUid } from "./mesh.ts";
 import type { InjectionOptions } from "./options.ts";
 import { type Container, type Pod, readPod } from "./pod.ts";
 import { hasOurName, placedContainers } from "./pod-containers.ts";
@@ -35,7 +36,7 @@ export function brokenByUpdate(before: unknown, after: unknown, options: Injecti
     ...changedGateway(old.pod, next.pod),
     ...changedStamps(old.pod, next.pod),
     ...changedImages(old.pod, next.pod),
-    ...newEphemeral(old.pod, next.pod, options),
+    ...newEphemeral(old.pod, next.pod, options, exemptUid(old.pod)),
   ];
 }
 
@@ -63,22 +64,53 @@ function changedStamps(old: Pod, next: Pod): Violation[] {
   return changed;
 }
 
-/** An image's own USER is no field of the pod: a new image could be built to run as the proxy, whose uid can be read by then. */
+/**
+ * An image's own USER is no field of the pod: a new image could be built to run as the proxy, whose uid can be read by then. A mesh's
+ * containers keep their images: one goes out un-judged, the other may write rules.
+ */
 function changedImages(old: Pod, next: Pod): Violation[] {
+  const exempt = exemptUid(old);
   return placedContainers(next)
     .filter(({ list, container }) => list !== "ephemeralContainers" && !hasOurName(container))
-    .filter(({ field, container }) => imageAt(old, field) !== container.image && uidOf(next, container) === undefined)
-    .map(({ field }) => ({
-      field: `${field}.image`,
-      message: "a changed image needs an explicit securityContext.runAsUser, outside the gateway's range",
-    }));
+    .filter(({ field, container }) => imageAt(old, field) !== container.image)
+    .flatMap(({ field, container }) => {
+      const uid = uidOf(next, container);
+      const add = container.securityContext?.capabilities?.add ?? [];
+      if (uid === undefined)
+        return [
+          {
+            field: `${field}.image`,
+            message: "a changed image needs an explicit securityContext.runAsUser, outside the gateway's range",
+          },
+        ];
+      return uid === exempt || add.length > 0
+        ? [{ field: `${field}.image`, message: "a mesh's containers keep their images while the pod runs" }]
+        : [];
+    });
 }
 
-function newEphemeral(old: Pod, next: Pod, options: InjectionOptions): Violation[] {
+function newEphemeral(old: Pod, next: Pod, options: InjectionOptions, exempt: number | null): Violation[] {
   const known = new Set((old.spec.ephemeralContainers ?? []).map(({ name }) => name));
   return placedContainers(next)
     .filter(({ list, container }) => list === "ephemeralContainers" && !known.has(container.name))
-    .flatMap(({ container, field }) => ephemeralFaults(next, container, field, options));
+    .flatMap(({ container, field }) => [
+      ...ephemeralFaults(next, container, field, options),
+      ...(exempt === null ? [] : besideExempt(next, container, field, exempt)),
+    ]);
+}
+
+/** A mesh's proxy is no more to be looked into than ours, and nobody runs as it. */
+function besideExempt(pod: Pod, container: Container, field: string, exempt: number): Violation[] {
+  const faults: Violation[] = [];
+  const target = placedContainers(pod).find((placed) => placed.container.name === container.targetContainerName);
+  if (target !== undefined && uidOf(pod, target.container) === exempt)
+    faults.push({ field: `${field}.targetContainerName`, message: "the mesh's process is not to be looked into" });
+  if (uidOf(pod, container) === exempt)
+    faults.push({
+      field: `${field}.securityContext.runAsUser`,
+      message: `${exempt} is the mesh's; what runs as it is not captured. Use another`,
+    });
+  return faults;
 }
 
 function ephemeralFaults(pod: Pod, container: Container, field: string, options: InjectionOptions): Violation[] {

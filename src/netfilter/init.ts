@@ -32,9 +32,9 @@ export async function runInit({ env, uid, say }: InitProcess): Promise<number> {
     say(`sidegate-init: ${NO_CAPABILITY}`);
     return INIT_EXIT.notLoaded;
   }
-  const { proxyUid, dataplane, inboundTcp } = parsed.config;
+  const { proxyUid, dataplane, inboundTcp, mesh } = parsed.config;
   const inbound = { tcp: inboundTcp, udp: [] };
-  const rules = { proxyUid, listenerUid: proxyUid, inbound, ipv6: hasIpv6() };
+  const rules = { proxyUid, listenerUid: proxyUid, inbound, ipv6: hasIpv6(), mesh };
   try {
     let applied: Applied | null = null;
     const load = (options: RulesetOptions): void => {
@@ -46,6 +46,7 @@ export async function runInit({ env, uid, say }: InitProcess): Promise<number> {
     for (const { name, holds, detail } of properties)
       say(`sidegate-init: ${holds ? "holds" : "FAILS"}: ${name} (${detail})`);
     say(`sidegate-init: ${described(applied)}`);
+    if (mesh !== null) say(`sidegate-init: behind the gateway a mesh's proxy goes out as uid ${mesh.uid}`);
     const failed = properties.filter((p) => !p.holds);
     if (failed.length === 0) return INIT_EXIT.ok;
     say(`sidegate-init: this kernel does not hold: ${failed.map((p) => p.name).join("; ")}. The pod must not run.`);

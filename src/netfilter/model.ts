@@ -249,8 +249,8 @@ function check({ proxyUid, listenerUid, inbound, mesh }: RulesetOptions): void {
 }
 
 function checkMesh(mesh: MeshExemption, ...others: readonly (number | null)[]): void {
-  if (mesh.uid === 0) throw new RangeError("mesh.uid: 0 is every root image's");
-  if (others.includes(mesh.uid)) throw new RangeError("mesh.uid: is the proxy's");
+  const [proxyUid] = others;
+  if (mesh.uid === proxyUid) throw new RangeError("mesh.uid: is the proxy's");
   if (others.includes(null)) throw new RangeError("mesh: without a proxy of our own there is nothing to chain");
   if (mesh.ports.length === 0) throw new RangeError("mesh.ports: none");
   for (const port of mesh.ports)

@@ -26,6 +26,13 @@ export const EXEMPT: readonly Trial[] = [
   { name: "the proxy's uid is not redirected (TCP)", families: BOTH, run: proxyIsNotCaptured },
 ];
 
+/** As stage one, for a mesh's proxy. */
+export const MESH_EXEMPT: readonly Trial[] = [
+  { name: "the mesh's uid goes out", families: BOTH, run: proxyGoesOut },
+  { name: "the mesh's uid is not redirected (UDP)", families: BOTH, run: proxyKeepsItsResolver },
+  { name: "the mesh's uid is not redirected (TCP)", families: BOTH, run: proxyIsNotCaptured },
+];
+
 /** Stage two: we are the agent, and may answer in the proxy's place. */
 export const REDIRECTED: readonly Trial[] = [
   { name: "TCP is redirected, and its destination can be read", families: BOTH, run: tcpIsCaptured },
@@ -45,6 +52,21 @@ export const FINAL: readonly Trial[] = [
   { name: "nobody else answers on the resolver's port", families: BOTH, run: resolverPortIsGuarded },
   { name: "nobody else sends from the proxy's ports", families: BOTH, run: sourcePortsAreGuarded },
   { name: "UDP is refused under the final rules", families: BOTH, run: udpIsRefused },
+];
+
+/** Stage three, with a mesh's ports. */
+export const MESH_FINAL = (ports: readonly number[]): readonly Trial[] => [
+  { name: "nobody else talks to the mesh (UDP)", families: BOTH, run: (s, family) => meshIsClosed(s, family, ports) },
+  {
+    name: "nobody else talks to the mesh (TCP)",
+    families: BOTH,
+    run: (s, family) => portIsGuarded(s, family, ports[0] ?? 0),
+  },
+  {
+    name: "nobody else sends from the mesh's ports",
+    families: BOTH,
+    run: (s, family) => sourcePortsAreGuarded(s, family, ports),
+  },
 ];
 
 async function proxyGoesOut(sockets: ProbeSockets, family: Family): Promise<string> {
@@ -180,9 +202,13 @@ function mustRefuse(sent: Sent, family: Family): string {
 }
 
 async function capturePortIsGuarded(sockets: ProbeSockets, family: Family): Promise<string> {
-  await sockets.listen(CAPTURE_PORT);
+  return portIsGuarded(sockets, family, CAPTURE_PORT);
+}
+
+async function portIsGuarded(sockets: ProbeSockets, family: Family, port: number): Promise<string> {
+  await sockets.listen(port);
   const control = await sockets.listen(0);
-  const squatted = sockets.connect(CAPTURE_PORT, LOOPBACK[family]);
+  const squatted = sockets.connect(port, LOOPBACK[family]);
   // Begun later on the same way: once this one is through, the other would have been.
   await sockets.connect(control.port, LOOPBACK[family]).connected;
   if (squatted.socket.readyState === "open") throw new Error("a listener of another uid was reached");
@@ -196,11 +222,24 @@ async function resolverPortIsGuarded(sockets: ProbeSockets, family: Family): Pro
   return "EPERM";
 }
 
-async function sourcePortsAreGuarded(_: ProbeSockets, family: Family): Promise<string> {
+async function meshIsClosed(sockets: ProbeSockets, family: Family, ports: readonly number[]): Promise<string> {
+  const client = await sockets.datagrams(null);
+  for (const port of ports) {
+    const code = await client.send("question", port, LOOPBACK[family]);
+    if (code !== "EPERM") throw new Error(`expected EPERM for UDP ${port}, got ${code ?? "a datagram sent"}`);
+  }
+  return "EPERM";
+}
+
+async function sourcePortsAreGuarded(
+  _: ProbeSockets,
+  family: Family,
+  ports: readonly number[] = [CAPTURE_PORT, DNS_PORT],
+): Promise<string> {
   const inet = family === 4 ? FAMILY.inet : FAMILY.inet6;
   const base = { family: inet, type: TYPE.datagram, protocol: PROTOCOL.default, payload: Buffer.alloc(1) };
   // To ourselves nothing else would stop it.
-  for (const fromPort of [CAPTURE_PORT, DNS_PORT])
+  for (const fromPort of ports)
     mustRefuse(sendOne({ ...base, to: { address: LOOPBACK[family], port: 40_000 }, fromPort }), family);
   return "refused";
 }

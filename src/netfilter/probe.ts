@@ -1,7 +1,8 @@
 /**
  * The live probe: each property that the rules stand for, tried as a fact of this kernel, by the process that loaded them. It
  * cannot take on the proxy's uid (it has NET_ADMIN and nothing else), so it lets the rules take on its own for two stages: first
- * as the one who may go out, then as the one who may answer; the last stage has the real rules, and they stay.
+ * as the one who may go out, then as the one who may answer; the last stage has the real rules, and they stay. Where a mesh's proxy
+ * may go out too, the rules take us for that one in a stage of its own.
  *
  * Errs towards failing: what cannot be tried is a failure, unless the kernel has no such thing at all (IPv6). Nothing here
  * waits for silence: where something must *not* arrive, a second packet sent later on the same way must be there first.
@@ -9,7 +10,7 @@
 import { readFileSync } from "node:fs";
 import type { RulesetOptions } from "./model.ts";
 import { NoRoute, ProbeSockets } from "./probe-listeners.ts";
-import { EXEMPT, FINAL, REDIRECTED, type Trial } from "./probe-trials.ts";
+import { EXEMPT, FINAL, MESH_EXEMPT, MESH_FINAL, REDIRECTED, type Trial } from "./probe-trials.ts";
 
 export interface Property {
   readonly name: string;
@@ -28,10 +29,14 @@ export interface ProbeOptions {
 /** Leaves the real rules loaded. Never throws for a property that does not hold; throws what `load` throws. */
 export async function probe({ rules, ownUid, load }: ProbeOptions): Promise<readonly Property[]> {
   if (ownUid === rules.proxyUid) throw new RangeError("the probe must not run with the proxy's uid");
-  const stages = [
+  const { mesh } = rules;
+  const stages: { readonly trials: readonly Trial[]; readonly rules: RulesetOptions }[] = [
     { trials: EXEMPT, rules: { ...rules, proxyUid: ownUid, listenerUid: ownUid } },
+    ...(mesh
+      ? [{ trials: MESH_EXEMPT, rules: { ...rules, listenerUid: ownUid, mesh: { ...mesh, uid: ownUid } } }]
+      : []),
     { trials: REDIRECTED, rules: { ...rules, listenerUid: ownUid } },
-    { trials: FINAL, rules },
+    { trials: [...FINAL, ...(mesh ? MESH_FINAL(mesh.ports) : [])], rules },
   ];
   const seen: Property[] = [];
   for (const stage of stages) {

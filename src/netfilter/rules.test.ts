@@ -122,7 +122,6 @@ describe("options that no kernel has", () => {
     ["port 65536", { ...POD, inbound: { tcp: [], udp: [65_536] } }],
     ["a proxy that nobody may answer for", { ...POD, listenerUid: null }],
     ["a mesh that runs as the proxy", { ...POD, mesh: { ...MESH, uid: UID } }],
-    ["a mesh that runs as root", { ...POD, mesh: { ...MESH, uid: 0 } }],
     ["a mesh without ports", { ...POD, mesh: { ...MESH, ports: [] } }],
     ["a mesh on one of our ports", { ...POD, mesh: { ...MESH, ports: [15_801] } }],
     ["a mesh where nobody may go out", { ...RUN, mesh: MESH }],

@@ -56,6 +56,21 @@ describe("init", () => {
       }),
   );
 
+  test.for(["nft", "iptables"] as const)(
+    "with %s and a mesh in the pod, it proves that its uid goes out and that nobody else talks to it",
+    (dataplane, context) =>
+      inPod(context, dataplane === "nft" ? ["nft"] : ["iptables-restore", "ip6tables-restore"], (pod) => {
+        const mesh = "1337:15000,15001,15006,15053,15090";
+        const { code, said } = init(pod, { SIDEGATE_DATAPLANE: dataplane, SIDEGATE_MESH: mesh }, ONLY_NET_ADMIN);
+        expect([code, said.includes("FAILS")]).toEqual([0, false]);
+        expect(said.match(/holds: /g)).toHaveLength(22);
+        expect(said).toContain("goes out as uid 1337");
+        const rules = dataplane === "nft" ? pod.inside(["nft", "list", "ruleset"]) : pod.inside(["iptables-save"]);
+        expect(rules).toContain("1337");
+        expect(rules).not.toMatch(/skuid (!= )?0|uid-owner 0/);
+      }),
+  );
+
   test("run again, it replaces what it loaded", (context) =>
     inPod(context, ["nft"], (pod) => {
       expect(init(pod, {}).code).toBe(0);

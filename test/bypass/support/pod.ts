@@ -34,20 +34,28 @@ export const LOOPBACK = { 4: "127.0.0.1", 6: "::1" } as const;
 
 const PATH = "/usr/sbin:/usr/bin:/sbin:/bin";
 
+export interface Around {
+  readonly before?: string;
+  readonly after?: string;
+  readonly rules?: RulesetOptions;
+}
+
 export class Pod {
   readonly #pod: ChildProcess;
   readonly #world: ChildProcess;
   readonly #actors: Actor[] = [];
+  readonly #rules: RulesetOptions;
   #marks = 0;
 
-  private constructor() {
+  private constructor(rules: RulesetOptions) {
+    this.#rules = rules;
     this.#pod = hold();
     this.#world = hold();
   }
 
   /** `before`, `after`: nft text loaded into the pod around our rules, as a mesh's init container would. */
-  static async make(backend: Backend | null, around: { before?: string; after?: string } = {}): Promise<Pod> {
-    const pod = new Pod();
+  static async make(backend: Backend | null, around: Around = {}): Promise<Pod> {
+    const pod = new Pod(around.rules ?? RULES);
     try {
       await pod.#wire();
       if (around.before !== undefined) pod.inside(["nft", "-f", "-"], around.before);
@@ -62,7 +70,7 @@ export class Pod {
 
   /** With SIDEGATE_MUTATION=`CHAIN:INDEX,…` these rules are left out: a scenario that still passes then guards nothing. */
   load(backend: Backend): void {
-    const chains = ruleset(RULES).map(mutated);
+    const chains = ruleset(this.#rules).map(mutated);
     if (backend === "nft") return void this.inside(["nft", "-f", "-"], nftText(chains));
     const six = backend === "iptables" ? "ip6tables-restore" : "ip6tables-legacy-restore";
     this.inside([six], iptablesText(chains, 6));
