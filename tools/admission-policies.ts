@@ -4,9 +4,10 @@
  */
 import { copyFileSync, writeFileSync } from "node:fs";
 import { stringify } from "yaml";
-import { audiencePolicy, forbiddenPolicy, lockedPolicy } from "./admission/forbidden.ts";
+import { audiencePolicy, forbiddenPolicy, lockedPolicy, meshPolicy } from "./admission/forbidden.ts";
 import { freezePolicy } from "./admission/freeze.ts";
 import { gatewayPolicy, resolversPolicy, runtimePolicy } from "./admission/gateway.ts";
+import { meshEntryPolicy } from "./admission/mesh.ts";
 import { entryPolicy, lockedEntryPolicy, namespacePolicy, tokenPolicy, updatePolicy } from "./admission/others.ts";
 import { manifest, type Policy } from "./admission/policy.ts";
 import { labelledWorkloadPolicy, workloadPolicy } from "./admission/workloads.ts";
@@ -21,10 +22,12 @@ export const ADMISSION_POLICIES: readonly Policy[] = [
   runtimePolicy(),
   resolversPolicy(),
   forbiddenPolicy(),
+  meshPolicy(),
   lockedPolicy(),
   audiencePolicy(),
   updatePolicy(),
   entryPolicy(),
+  meshEntryPolicy(),
   lockedEntryPolicy(),
   tokenPolicy(),
   namespacePolicy(),

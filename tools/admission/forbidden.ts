@@ -9,7 +9,8 @@ import { CONFINED_TYPES } from "#injection/forbidden-pod.ts";
 import { PROJECTED_SOURCES, VOLUME_KINDS } from "#injection/forbidden-volume.ts";
 import { planMounts } from "#injection/mounts.ts";
 import { celLiteral, quote, quotedList } from "./cel.ts";
-import { OUR_NAMES, OUR_VOLUMES } from "./gateway.ts";
+import { OUR_NAMES, OUR_VOLUMES, TIER_VARIABLES } from "./gateway.ts";
+import { MESH_CHECKS, MESH_VARIABLES } from "./mesh.ts";
 import { type Check, NOT_EXEMPT, type Policy, pods } from "./policy.ts";
 
 /** `variables.inits + object.spec.containers` without ours. */
@@ -187,6 +188,9 @@ const POD_CHECKS: readonly Check[] = [
   },
 ];
 
+/** A chained mesh's containers have rules of their own about these, and volumes that are nobody else's. */
+const NOT_OF_A_MESH = /name: a mesh|capabilities|allowPrivilegeEscalation/;
+
 export function forbiddenPolicy(): Policy {
   return {
     name: "sidegate-forbidden",
@@ -194,8 +198,30 @@ export function forbiddenPolicy(): Policy {
     params: true,
     rules: [pods("CREATE")],
     conditions: { ...NOT_EXEMPT, ...WITH_GATEWAY },
-    variables: { agents: AGENTS },
+    variables: { others: AGENTS, ...MESH_VARIABLES },
     checks: [...POD_CHECKS, ...containerChecks("variables.agents", "spec.containers[]")],
+  };
+}
+
+/** Where the installation chains a mesh and the pod has it. */
+export function meshPolicy(): Policy {
+  return {
+    name: "sidegate-mesh",
+    about: "A chained mesh's containers are the mesh's, and nobody else in the pod is.",
+    params: true,
+    rules: [pods("CREATE")],
+    conditions: {
+      ...NOT_EXEMPT,
+      ...WITH_GATEWAY,
+      "with-mesh": `(object.spec.?initContainers.orValue([]) + object.spec.containers).exists(c, params.data["meshProxy"] != "" && c.name in params.data["meshNames"].split(","))`,
+    },
+    variables: { others: AGENTS, ...MESH_VARIABLES, ...TIER_VARIABLES },
+    checks: [
+      ...MESH_CHECKS,
+      ...containerChecks("variables.mesh", "spec.containers[] of the mesh").filter(
+        ({ message }) => !NOT_OF_A_MESH.test(message),
+      ),
+    ],
   };
 }
 

@@ -11,6 +11,7 @@ import type { InjectionOptions } from "#injection/options.ts";
 import { POD_CONTROLLERS } from "#injection/owner.ts";
 import type { Container } from "#injection/pod.ts";
 import { celLiteral, hole, quote, quotedList } from "./cel.ts";
+import { MESH_TEXT } from "./mesh.ts";
 import { type Check, NOT_EXEMPT, type Policy, pods } from "./policy.ts";
 
 export const OUR_NAMES = quotedList(Object.values(CONTAINER));
@@ -66,6 +67,7 @@ const valueOf = (container: string, name: string): string =>
 function equality(variable: string, container: Container): string {
   const { resources: _, ...rest } = container;
   const env = (container.env ?? []).map((entry) => {
+    if (entry.name === PROXY_ENV.mesh) return { ...entry, value: hole("variables.mesh") };
     if (entry.name === PROXY_ENV.uid) return { ...entry, value: hole("variables.uidText") };
     if (entry.name === PROXY_ENV.inbound || Object.hasOwn({ ...RUNTIME, ...RESOLVERS }, entry.name))
       return { ...entry, value: hole(valueOf(variable, entry.name)) };
@@ -107,6 +109,11 @@ const RESOURCES = `(has(c.resources.requests) ? c.resources.requests : {}).all(k
 /** Of the chart's parameters. */
 export const DEPLOYER = `(request.userInfo.username in params.data["deployers"].split("\\n"))`;
 
+export const TIER_VARIABLES = {
+  asked: `namespaceObject.metadata.?labels[?${quote(NAMESPACE_LABEL.tier)}].orValue("")`,
+  tier: `variables.asked in ["enforced", "locked"] ? variables.asked : ${param("tier")}`,
+} as const;
+
 export function gatewayPolicy(): Policy {
   const both = (make: (options: InjectionOptions) => Container, variable: string): string =>
     guarded(
@@ -125,8 +132,8 @@ export function gatewayPolicy(): Policy {
       sidecar: "variables.inits[1]",
       uidText: annotation(ANNOTATION.proxyUid),
       uid: `variables.uidText.matches("^[0-9]{10}$") ? int(variables.uidText) : 0`,
-      asked: `namespaceObject.metadata.?labels[?${quote(NAMESPACE_LABEL.tier)}].orValue("")`,
-      tier: `variables.asked in ["enforced", "locked"] ? variables.asked : ${param("tier")}`,
+      ...TIER_VARIABLES,
+      mesh: MESH_TEXT,
       scope: `${param("bundleConfigMap")} == "" ? ${param("cluster")} + "/" + request.namespace : ${param("bundleScope")}`,
       inbound: valueOf("variables.init", PROXY_ENV.inbound),
       owners: "object.metadata.?ownerReferences.orValue([]).filter(o, o.?controller.orValue(false))",

@@ -6,6 +6,7 @@ import { LOCKED_ANNOTATIONS } from "#injection/update.ts";
 import { quote, quotedList } from "./cel.ts";
 import { containerChecks } from "./forbidden.ts";
 import { OUR_NAMES, OUR_VOLUMES } from "./gateway.ts";
+import { EXEMPT_VARIABLES } from "./mesh.ts";
 import { type Check, type Policy, pods } from "./policy.ts";
 
 const ours = (object: string, list: string): string =>
@@ -19,8 +20,8 @@ function changedImages(list: string): Check {
   const found = `object.spec.?${list}.orValue([]).filter(c, !(c.name in ${OUR_NAMES}))`;
   const unchanged = `oldObject.spec.?${list}.orValue([]).exists(o, o.name == c.name && o.?image.orValue("") == c.?image.orValue(""))`;
   return {
-    expression: `${found}.all(c, ${unchanged} || ${OWN_UID})`,
-    message: `spec.${list}[].image: a changed image needs an explicit securityContext.runAsUser, outside the gateway's range`,
+    expression: `${found}.all(c, ${unchanged} || (${OWN_UID} && ${UID} != variables.exempt && size(c.?securityContext.?capabilities.?add.orValue([])) == 0))`,
+    message: `spec.${list}[].image: a changed image needs an explicit securityContext.runAsUser, outside the gateway's range; a mesh's containers keep theirs`,
   };
 }
 
@@ -38,6 +39,7 @@ export function updatePolicy(): Policy {
     conditions: { injected: `size(${ours("oldObject", "initContainers")}) > 0` },
     variables: {
       added: `object.spec.?ephemeralContainers.orValue([]).filter(c, !oldObject.spec.?ephemeralContainers.orValue([]).exists(o, o.name == c.name))`,
+      ...EXEMPT_VARIABLES,
     },
     checks: [
       {
@@ -67,8 +69,12 @@ function ephemeralChecks(): Check[] {
       message: `${what}.targetContainerName: the gateway's process is not to be looked into`,
     },
     {
-      expression: `variables.added.all(c, ${OWN_UID})`,
-      message: `${what}.securityContext.runAsUser: an ephemeral container needs an explicit uid, outside the gateway's range`,
+      expression: `variables.added.all(c, ${OWN_UID} && ${UID} != variables.exempt)`,
+      message: `${what}.securityContext.runAsUser: an ephemeral container needs an explicit uid, outside the gateway's range, and not a mesh's`,
+    },
+    {
+      expression: `variables.exempt == -1 || variables.added.all(t, !(object.spec.?initContainers.orValue([]) + object.spec.containers).exists(c, c.name == t.?targetContainerName.orValue("") && ${UID} == variables.exempt))`,
+      message: `${what}.targetContainerName: the mesh's process is not to be looked into`,
     },
     {
       expression: `variables.added.all(c, !c.?volumeMounts.orValue([]).exists(m, m.name in ${OUR_VOLUMES}))`,

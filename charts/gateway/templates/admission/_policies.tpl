@@ -21,6 +21,8 @@
   (dict "name" "sidegate-gateway-pods" "policy" "sidegate-gateway" "params" "sidegate-injection" "namespaces" $others "labelled" true)
   (dict "name" "sidegate-forbidden" "policy" "sidegate-forbidden" "params" "sidegate-injection" "namespaces" $all)
   (dict "name" "sidegate-forbidden-pods" "policy" "sidegate-forbidden" "params" "sidegate-injection" "namespaces" $others "labelled" true)
+  (dict "name" "sidegate-mesh" "policy" "sidegate-mesh" "params" "sidegate-injection" "namespaces" $all)
+  (dict "name" "sidegate-mesh-entry" "policy" "sidegate-mesh-entry" "params" "sidegate-injection" "namespaces" $all)
   (dict "name" "sidegate-locked" "policy" "sidegate-locked" "namespaces" $locked)
   (dict "name" "sidegate-locked-pods" "policy" "sidegate-locked" "namespaces" $lockedOthers "labelled" true)
   (dict "name" "sidegate-locked-entry" "policy" "sidegate-locked-entry" "namespaces" $locked)
@@ -61,5 +63,5 @@ spec:
 
 {{/* For the controller's rights: policies and bindings by name. A test compares. */}}
 {{- define "sidegate.lockNames" -}}
-[sidegate-audience, sidegate-entry, sidegate-forbidden, sidegate-forbidden-pods, sidegate-freezes, sidegate-gateway, sidegate-gateway-pods, sidegate-locked, sidegate-locked-entry, sidegate-locked-pods, sidegate-namespaces, sidegate-resolvers, sidegate-resolvers-pods, sidegate-runtime, sidegate-runtime-pods, sidegate-tokens, sidegate-updates, sidegate-workloads, sidegate-workloads-labelled]
+[sidegate-audience, sidegate-entry, sidegate-forbidden, sidegate-forbidden-pods, sidegate-freezes, sidegate-gateway, sidegate-gateway-pods, sidegate-locked, sidegate-locked-entry, sidegate-locked-pods, sidegate-mesh, sidegate-mesh-entry, sidegate-namespaces, sidegate-resolvers, sidegate-resolvers-pods, sidegate-runtime, sidegate-runtime-pods, sidegate-tokens, sidegate-updates, sidegate-workloads, sidegate-workloads-labelled]
 {{- end }}
