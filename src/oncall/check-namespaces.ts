@@ -1,5 +1,7 @@
 /** What would refuse an agent's pod, or capture its connections too, in the namespaces that opted in: said before the first pod. */
-import { DEFAULT_OPTIONS } from "#injection/options.ts";
+import { optionsFor } from "#injection/complete-options.ts";
+import type { MeshOptions } from "#injection/mesh-options.ts";
+import { DEFAULT_OPTIONS, type InjectionOptions } from "#injection/options.ts";
 import { POD_SECURITY_LABEL, podSecurityViolation, refusingLevel } from "#injection/pod-security.ts";
 import { ADMIN_RESOURCE } from "#kube/admin-resources.ts";
 import type { KubeObject } from "#kube/port.ts";
@@ -64,16 +66,37 @@ const MESHES: readonly {
   },
 ];
 
+/** A chained mesh is named, not refused: its proxy goes out un-judged, behind ours. */
+function chained(
+  found: string,
+  { labels = {} }: KubeObject["metadata"],
+  options: InjectionOptions | null,
+): MeshOptions | null {
+  if (options === null || options.mesh?.name !== found) return null;
+  const { mesh, tier } = optionsFor(options, "", labels);
+  return tier === "locked" ? null : mesh;
+}
+
 export async function checkMesh(facts: Facts): Promise<Finding[]> {
   const optedIn = await facts.optedIn();
-  const findings = optedIn.flatMap(({ metadata: { name, labels = {}, annotations = {} } }) =>
-    MESHES.flatMap(({ mesh, key, values, off }) => {
+  const { options } = await facts.injection();
+  const findings = optedIn.flatMap(({ metadata }) => {
+    const { name, labels = {}, annotations = {} } = metadata;
+    return MESHES.flatMap(({ mesh, key, values, off }) => {
       const [verb, value] = values.test(labels[key] ?? "")
         ? ["label", labels[key]]
         : values.test(annotations[key] ?? "")
           ? ["annotate", annotations[key]]
           : ["", ""];
       if (verb === "") return [];
+      const its = chained(mesh, metadata, options);
+      if (its !== null)
+        return [
+          ok(
+            "mesh",
+            `namespace ${name}: ${mesh} is chained: behind the gateway its proxy goes out as uid ${its.uid}, un-judged`,
+          ),
+        ];
       const says = `namespace ${name}: ${key}=${value ?? ""}: ${mesh} would redirect the same connections, so its agents' pods are refused by name`;
       return [
         fail(
@@ -82,8 +105,8 @@ export async function checkMesh(facts: Facts): Promise<Finding[]> {
           `kubectl ${verb} namespace ${name} ${off}; or exclude the agents' pods from the mesh, each by its own label`,
         ),
       ];
-    }),
-  );
+    });
+  });
   return findings.length > 0 || optedIn.length === 0 ? findings : [ok("mesh", "none in the namespaces that opted in")];
 }
 

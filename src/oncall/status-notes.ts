@@ -1,5 +1,7 @@
 /** What is open or closed on purpose, and what is not Ready: as the objects of the cluster say it. */
 import { MAX_OBSERVE_MS, NAMESPACE_LABEL, OBSERVE_UNTIL } from "#contract/control-environment.ts";
+import { exemptUid } from "#injection/mesh.ts";
+import { readPod } from "#injection/pod.ts";
 import { listFreezes } from "#kube/freezes.ts";
 import type { KubeObject } from "#kube/port.ts";
 import { observeNamespace } from "../controller/observed.ts";
@@ -55,6 +57,23 @@ export function exemptionNote(exemption: Exemption, nowMs: number): Note {
     of: exemption.namespace,
     says: `${exemptionText(exemption)}${ended ? "; ITS DATE HAS PASSED: take it out of the chart's values" : ""}`,
   };
+}
+
+/** Pods out of which a mesh's proxy goes un-judged, behind the gateway, by namespace. */
+export function meshNotes(pods: readonly KubeObject[]): Note[] {
+  const by = new Map<string, number>();
+  for (const pod of pods) {
+    const reading = readPod(pod);
+    const uid = reading.kind === "pod" ? exemptUid(reading.pod) : null;
+    if (uid === null) continue;
+    const key = `${pod.metadata.namespace ?? ""} ${uid}`;
+    by.set(key, (by.get(key) ?? 0) + 1);
+  }
+  return [...by].map(([key, count]) => {
+    const [of = "", uid = ""] = key.split(" ");
+    const many = count === 1 ? "1 pod" : `${count} pods`;
+    return { of, says: `${many} with a chained mesh: behind the gateway its proxy goes out as uid ${uid}, un-judged` };
+  });
 }
 
 export function insecure(target: KubeObject): Note[] {

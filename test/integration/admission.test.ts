@@ -558,7 +558,7 @@ describe("what happens to a pod that runs", () => {
       expectRefused(await plane.call("POST", `${pod}/exec?container=${name}&command=sh&stdout=true`), /nobody goes in/);
       expectRefused(await plane.call("POST", `${pod}/attach?container=${name}&stdout=true`), /nobody goes in/);
     }
-    expectRefused(await plane.call("POST", `${pod}/portforward?ports=15_801`), /port of the gateway/);
+    expectRefused(await plane.call("POST", `${pod}/portforward?ports=15801`), /port of the gateway/);
     const theirs = await plane.call("POST", `${pod}/exec?container=app&command=sh&stdout=true`);
     expect(theirs.body.message).not.toMatch(/sidegate:/);
   });

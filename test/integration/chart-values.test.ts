@@ -7,6 +7,8 @@ import { globSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, type TestContext, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { CONTROL_SERVICE } from "#contract/control-environment.ts";
+import { meshText } from "#injection/mesh-options.ts";
+import { readOptions } from "#injection/options.ts";
 import { servingNames } from "#kube/serving-names.ts";
 import { findHelm, type Rendered, renderChart, renderText } from "../support/chart.ts";
 import { type As, type ControlPlane, findControlPlane, startControlPlane, until } from "../support/control-plane.ts";
@@ -66,6 +68,8 @@ const SETS: Readonly<Record<string, Values>> = {
     "networkPolicies.enabled": false,
   },
   "deploy/kind/values.yaml": parse(readFileSync("deploy/kind/values.yaml", "utf8")) as Values,
+  "Istio chained": { ...DIGESTS, ...(parse(readFileSync("examples/mesh/istio.yaml", "utf8")) as Values) },
+  "Linkerd chained": { ...DIGESTS, ...(parse(readFileSync("examples/mesh/linkerd.yaml", "utf8")) as Values) },
   "nodes, tolerations, priority, exemptions, guards, resolvers": {
     ...DIGESTS,
     nodeSelector: { "node-role.kubernetes.io/infra": "" },
@@ -317,6 +321,40 @@ describe("each value does what its description says:", () => {
   });
 });
 
+describe("a chained mesh", () => {
+  const settings = (context: TestContext, name: string): Record<string, string> =>
+    (chartOf(context, name).find(
+      ({ kind, metadata }) => kind === "ConfigMap" && metadata.name === "sidegate-injection",
+    )?.["data"] ?? {}) as Record<string, string>;
+  const meshOf = (context: TestContext, name: string) => {
+    const reading = readOptions(parse(settings(context, name)["options.yaml"] ?? ""));
+    if (reading.kind === "malformed") throw new Error(JSON.stringify(reading.violations));
+    return reading.options.mesh;
+  };
+
+  test("is none by default, for the webhook and for the admission policies", (context) => {
+    const name = "nothing but the images' digests";
+    expect(meshOf(context, name)).toBeNull();
+    expect(settings(context, name)).toMatchObject({ mesh: "", meshUid: "-1", meshProxy: "", meshNames: "" });
+  });
+
+  test.for([
+    ["Istio chained", 1337, "istio-proxy,istio-init,istio-validation", "proxy\nsidecar"],
+    ["Linkerd chained", 2102, "linkerd-proxy,linkerd-init", ""],
+  ] as const)("%s: the webhook and the admission policies are told the same", ([name, uid, names, args], context) => {
+    const mesh = meshOf(context, name);
+    expect(mesh?.uid).toBe(uid);
+    expect(settings(context, name)).toMatchObject({
+      mesh: meshText(mesh),
+      meshUid: String(uid),
+      meshNames: names,
+      meshProxyArgs: args,
+      meshPorts: mesh?.ports.join(","),
+      meshImages: mesh?.images.join(","),
+    });
+  });
+});
+
 describe("a wrong value is refused in words that name it: the chart", () => {
   const refused = (context: TestContext, values: Values): string => {
     try {
@@ -375,6 +413,15 @@ describe("a wrong value is refused in words that name it: the chart", () => {
       { "credentials.namespaces": [{ name: "team", secrets: [] }] },
       /\/credentials\/namespaces\/0\/secrets.*minItems/,
     ],
+    ["a chained mesh without images", { "mesh.mode": "chain" }, /mesh\.images: .*exactly as its injector writes them/],
+    ["another mode of a mesh", { "mesh.mode": "allow" }, /\/mesh\/mode.*'deny', 'chain'/],
+    [
+      "a mesh on our port",
+      { "mesh.mode": "chain", "mesh.images": ["x"], "mesh.ports": [15_801] },
+      /mesh\.ports: 15801/,
+    ],
+    ["a mesh as our uid", { "mesh.mode": "chain", "mesh.images": ["x"], "mesh.uid": 1_900_000_000 }, /mesh\.uid: uids/],
+    ["a mesh as root", { "mesh.uid": 0 }, /\/mesh\/uid/],
     ["an excluded namespace that cannot be one", { excludedNamespaces: ["Kube_System"] }, /\/excludedNamespaces\/0/],
   ];
   for (const [name, values, words] of WRONG)
