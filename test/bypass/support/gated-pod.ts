@@ -11,7 +11,8 @@ import { build } from "esbuild";
 import { PROXY_ENV } from "#contract/proxy-environment.ts";
 import { BUNDLE_OPTIONS } from "../../../tools/bundle-options.ts";
 import { compileTexts, pack, TEST_TRUST, type Texts } from "../../support/policy-texts.ts";
-import { POD, Pod, PROXY_UID, WORLD } from "./pod.ts";
+import { ISTIO, type Redirects, redirectByMesh } from "./istio.ts";
+import { type Backend, POD, Pod, PROXY_UID, RULES, WORLD } from "./pod.ts";
 
 const READY_MS = 30_000;
 const ENV = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };
@@ -25,6 +26,12 @@ mount -t tmpfs -o size=1m none /sys && mount -o remount,ro /sys &&
 mount -t tmpfs -o size=1m,mode=755 none /dev && mknod -m 666 /dev/null c 1 3 && mount -o remount,ro /dev || exit 99
 uid=$1; shift 2
 exec setpriv --reuid=$uid --regid=$uid --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs -- "$@"`;
+
+/** With a mesh's redirects behind ours; whoever stands in for its proxy, the test starts. */
+export interface Chained {
+  readonly ours: Backend;
+  readonly theirs: Redirects;
+}
 
 export interface Ran {
   readonly code: number | null;
@@ -42,9 +49,11 @@ export class GatedPod {
   }
 
   /** `gated` false: neither rules nor a sidecar, so that attempts can be seen to work where nothing stops them. */
-  static async make(gated: boolean, policy: Texts): Promise<GatedPod> {
-    const made = new GatedPod(await Pod.make(gated ? "nft" : null));
+  static async make(gated: boolean, policy: Texts, chained: Chained | null = null): Promise<GatedPod> {
+    const rules = chained === null ? RULES : { ...RULES, mesh: ISTIO };
+    const made = new GatedPod(await Pod.make(gated ? (chained?.ours ?? "nft") : null, { rules }));
     try {
+      if (chained !== null) redirectByMesh(made.pod, chained.theirs);
       chmodSync(made.folder, 0o755);
       mkdirSync(made.#at("trust"), { mode: 0o755 });
       if (gated) await made.#serve(policy);
@@ -72,6 +81,11 @@ export class GatedPod {
   async witness(port: number): Promise<void> {
     const world = this.pod.world();
     await world.do("python", { text: witnessText(port) });
+  }
+
+  /** The collector's store, as `sidegate audit` reads it. */
+  get database(): string {
+    return this.#at("audit.db");
   }
 
   async close(): Promise<void> {
