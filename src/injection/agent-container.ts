@@ -1,11 +1,13 @@
 /**
- * What becomes of an author's container: no capability, no new privileges, the runtime's seccomp profile, trust in our authority,
+ * What becomes of an author's container: no capability, no new privileges, a seccomp profile, trust in our authority,
  * the service account without its token. Everything else stays as it was written; a root image stays root.
  */
 import { planEnvironment } from "./environment.ts";
 import { planMounts } from "./mounts.ts";
+import type { InjectionOptions } from "./options.ts";
 import type { Container, Volume } from "./pod.ts";
 import type { PlacedContainer } from "./pod-containers.ts";
+import { agentProfile } from "./seccomp-profile.ts";
 import { additions } from "./telemetry.ts";
 import type { Violation } from "./violation.ts";
 
@@ -17,11 +19,11 @@ export interface AgentPlan {
   readonly violations: readonly Violation[];
 }
 
-/** `environmentMore`: what is set where the author has set nothing. */
+/** `options.environment`: what is set where the author has set nothing. */
 export function planAgent(
   { container, field }: PlacedContainer,
   volumes: readonly Volume[],
-  environmentMore: Readonly<Record<string, string>>,
+  options: Pick<InjectionOptions, "environment" | "seccomp">,
 ): AgentPlan {
   const environment = planEnvironment(container, field);
   const mounts = planMounts(container, field, volumes);
@@ -34,13 +36,13 @@ export function planAgent(
   return {
     container: {
       ...container,
-      env: [...environment.env, ...additions(container, environmentMore)],
+      env: [...environment.env, ...additions(container, options.environment)],
       volumeMounts: [...mounts.mounts],
       securityContext: {
         ...container.securityContext,
         allowPrivilegeEscalation: false,
         capabilities: { drop: ["ALL"] },
-        seccompProfile: { type: "RuntimeDefault" },
+        seccompProfile: agentProfile(options),
       },
     },
     replaced: mounts.replaced,

@@ -5,6 +5,7 @@ import { OUR_PORT_NUMBERS } from "#contract/names.ts";
 import { confined, isReservedUid, RESERVED_UID } from "./forbidden-pod.ts";
 import type { InjectionOptions } from "./options.ts";
 import type { Container } from "./pod.ts";
+import { agentProfile, foreignProfile } from "./seccomp-profile.ts";
 import type { Violation } from "./violation.ts";
 
 /** Answers with the member below the container, and why it is refused. */
@@ -86,11 +87,9 @@ const RULES: readonly ContainerRule[] = [
       ? no("securityContext.procMount", "only Default keeps the kernel's files masked")
       : NOTHING;
   },
-  function seccomp({ securityContext }) {
-    const type = securityContext?.seccompProfile?.type;
-    return type !== undefined && type !== "RuntimeDefault"
-      ? no("securityContext.seccompProfile.type", `${type} is not RuntimeDefault, which keeps sockets closed`)
-      : NOTHING;
+  function seccomp({ securityContext }, options) {
+    const why = foreignProfile(securityContext?.seccompProfile, agentProfile(options));
+    return why === null ? NOTHING : no("securityContext.seccompProfile.type", why);
   },
   function appArmor({ securityContext }) {
     return securityContext?.appArmorProfile?.type === "Unconfined"

@@ -5,6 +5,7 @@
 import { PROXY_UID } from "#contract/names.ts";
 import type { InjectionOptions } from "./options.ts";
 import type { Pod, PodSpec } from "./pod.ts";
+import { agentProfile, foreignProfile } from "./seccomp-profile.ts";
 import type { Violation } from "./violation.ts";
 
 type PodRule = (spec: PodSpec, options: InjectionOptions) => Violation | null;
@@ -42,11 +43,9 @@ export const POD_RULES: readonly PodRule[] = [
       ? no("spec.shareProcessNamespace", "it shows the gateway's process to the agent; remove it")
       : null;
   },
-  function seccomp(spec) {
-    const type = spec.securityContext?.seccompProfile?.type;
-    return type !== undefined && type !== "RuntimeDefault"
-      ? no("spec.securityContext.seccompProfile.type", `${type} is not RuntimeDefault, which keeps sockets closed`)
-      : null;
+  function seccomp(spec, options) {
+    const why = foreignProfile(spec.securityContext?.seccompProfile, agentProfile(options));
+    return why === null ? null : no("spec.securityContext.seccompProfile.type", why);
   },
   function appArmor(spec) {
     return spec.securityContext?.appArmorProfile?.type === "Unconfined"

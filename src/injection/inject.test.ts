@@ -145,6 +145,68 @@ test.each(["/var/run/sidegate", "/run/sidegate/trust", "/var/run/../run/sidegate
   },
 );
 
+const LOCALHOST = { type: "Localhost", localhostProfile: "sidegate/agent.json" } as const;
+
+test("THREATS P6: with a profile of ours, every container of the author's gets it, and the gateway's own keep the runtime's", () => {
+  const o = options({ seccomp: { type: "Localhost" } });
+  const { pod } = inject(
+    {
+      spec: {
+        securityContext: { seccompProfile: { type: "RuntimeDefault" } },
+        initContainers: [
+          { name: "first", securityContext: { seccompProfile: { type: "RuntimeDefault" } } },
+          { name: "native", restartPolicy: "Always" },
+        ],
+        containers: [{ name: "app" }, { name: "second", securityContext: { seccompProfile: LOCALHOST } }],
+      },
+    },
+    o,
+  );
+  const profiles = [...(pod.spec.initContainers ?? []), ...pod.spec.containers].map(({ name, securityContext }) => [
+    name,
+    securityContext?.seccompProfile,
+  ]);
+  expect(profiles).toEqual([
+    [CONTAINER.init, { type: "RuntimeDefault" }],
+    [CONTAINER.sidecar, { type: "RuntimeDefault" }],
+    ...["first", "native", "app", "second"].map((name) => [name, LOCALHOST]),
+  ]);
+  expect(injectPod(pod, o, () => UID + 1)).toMatchObject({ kind: "injected", patch: [] });
+  expect(brokenInvariants(pod, o)).toEqual([]);
+});
+
+test("THREATS P6: no author chooses another profile, at the pod or at a container, nor ours where it is not given", () => {
+  const ours = options({ seccomp: { type: "Localhost" } });
+  const others = [
+    { type: "Unconfined" },
+    { type: "Localhost", localhostProfile: "mine.json" },
+    { type: "Localhost" },
+    { type: "Localhost", localhostProfile: "sidegate/../mine.json" },
+    { type: "Later" },
+  ];
+  for (const o of [OPTIONS, ours])
+    for (const seccompProfile of [...others, ...(o === OPTIONS ? [LOCALHOST] : [])]) {
+      const { spec } = plain();
+      const securityContext = { seccompProfile };
+      expect(denials({ spec: { ...spec, securityContext } }, o)).toEqual(["spec.securityContext.seccompProfile.type"]);
+      for (const list of ["initContainers", "ephemeralContainers"])
+        expect(denials({ spec: { ...spec, [list]: [{ name: "x", securityContext }] } }, o)).toEqual([
+          `spec.${list}[0].securityContext.seccompProfile.type`,
+        ]);
+    }
+});
+
+test("a pod from before the profile was asked for is told apart from one that has it", () => {
+  const ours = options({ seccomp: { type: "Localhost" } });
+  expect(brokenInvariants(inject(plain()).pod, ours).map(({ field }) => field)).toEqual([
+    "spec.containers[0].securityContext.seccompProfile.type",
+    "spec.containers[0].securityContext.seccompProfile.localhostProfile",
+  ]);
+  expect(brokenInvariants(inject(plain(), ours).pod, OPTIONS).map(({ field }) => field)).toEqual([
+    "spec.containers[0].securityContext.seccompProfile.type",
+  ]);
+});
+
 test("a token that is still mounted elsewhere stays, and is reported", () => {
   const token = { name: "kube-api-access-abcde", projected: { sources: [{ serviceAccountToken: { path: "token" } }] } };
   const container = {
@@ -243,6 +305,7 @@ const security = (hostile: boolean) =>
       runAsUser: fc.constantFrom(0, 1000, 2_000_000_000, ...(hostile ? [UID] : [])),
       allowPrivilegeEscalation: fc.boolean(),
       privileged: fc.constantFrom(false, hostile),
+      seccompProfile: fc.constantFrom({ type: "RuntimeDefault" }, { type: hostile ? "Unconfined" : "RuntimeDefault" }),
       capabilities: fc.constantFrom({ drop: ["NET_RAW"] }, {}, { add: [] }, { add: hostile ? ["NET_ADMIN"] : [] }),
     },
     { requiredKeys: [] },
@@ -297,7 +360,11 @@ const wire = (value: unknown): Pod => JSON.parse(JSON.stringify(value)) as Pod;
 
 test("injecting what was injected changes nothing, and the patch leads there", { timeout: 60_000 }, () => {
   let injected = 0;
-  const more = options({ imagePullSecrets: ["pull"], limitRange: { min: { cpu: "100m" }, max: { cpu: "1" } } });
+  const more = options({
+    imagePullSecrets: ["pull"],
+    limitRange: { min: { cpu: "100m" }, max: { cpu: "1" } },
+    seccomp: { type: "Localhost", localhostProfile: "other/agent.json" },
+  });
   fc.assert(
     fc.property(pods, fc.boolean(), (generated, changed) => {
       const o = changed ? more : OPTIONS;

@@ -61,7 +61,7 @@ export function injectPod(
   );
   const inbound = planInbound(pod);
   const asked = askedResources(pod, options);
-  const plans = new Map(agents.map((agent) => [agent.container, planAgent(agent, volumes, options.environment)]));
+  const plans = new Map(agents.map((agent) => [agent.container, planAgent(agent, volumes, options)]));
   const violations = [
     ...forbiddenInPod(pod, options),
     ...agents.flatMap(({ container, field }) => forbiddenInContainer(container, field, options)),

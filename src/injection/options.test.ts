@@ -28,6 +28,27 @@ test.each([[null], [[]], ["x"], [{}], [{ image: "proxy:1" }]])("%j is refused", 
   expect(faults(value).length).toBeGreaterThan(0);
 });
 
+test.each([
+  "",
+  "/etc/agent.json",
+  "../agent.json",
+  "sidegate/../../agent.json",
+  "sidegate//agent.json",
+  ".hidden",
+  "a b",
+])("a profile's file %j is none below the kubelet's folder", (localhostProfile) => {
+  expect(faults({ ...NEEDED, seccomp: { type: "Localhost", localhostProfile } })).toEqual(["seccomp.localhostProfile"]);
+});
+
+test("agents never run without a profile, and a profile of ours has a file's name where nobody says one", () => {
+  for (const type of ["Unconfined", "", "localhost"])
+    expect(faults({ ...NEEDED, seccomp: { type } })).toEqual(["seccomp.type"]);
+  expect(readOptions({ ...NEEDED, seccomp: { type: "Localhost" } })).toMatchObject({
+    options: { seccomp: { type: "Localhost", localhostProfile: "sidegate/agent.json" } },
+  });
+  expect(readOptions(NEEDED)).toMatchObject({ options: { seccomp: { type: "RuntimeDefault" } } });
+});
+
 test("a misspelt member is refused, never ignored", () => {
   expect(faults({ ...NEEDED, runtimeClases: ["gvisor"] })).toHaveLength(1);
 });

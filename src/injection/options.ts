@@ -28,6 +28,9 @@ export const LimitRangeSchema = Type.Object({
 });
 export type ContainerLimitRange = Static<typeof LimitRangeSchema>;
 
+/** Folders and a file, none of them hidden, none of them `..`. */
+const SECCOMP_FILE = /^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/;
+
 const OptionsSchema = Type.Object(
   {
     image: Type.String({ minLength: 1, maxLength: 1024, description: "The proxy image; by digest in production." }),
@@ -63,6 +66,18 @@ const OptionsSchema = Type.Object(
     stateSize: text,
     trustSize: text,
     runtimeClasses: Type.Array(text, { maxItems: 64, description: "RuntimeClasses that isolate as runc does." }),
+    seccomp: Type.Object(
+      {
+        type: Type.Enum(["RuntimeDefault", "Localhost"]),
+        localhostProfile: Type.String({
+          // The kubelet joins it to its folder and refuses what leads out of it (core/v1 SeccompProfile).
+          pattern: SECCOMP_FILE.source,
+          maxLength: 253,
+          description: "With type Localhost: the file below the kubelet's folder of profiles, on every node of agents.",
+        }),
+      },
+      { ...strict, description: "The seccomp profile of agents' containers." },
+    ),
     devices: Type.Array(text, { maxItems: 64, description: "Extended resources that open no network." }),
     silenceTelemetry: Type.Boolean({
       description: "Whether frameworks whose telemetry hosts no target names are told so, by their own variables.",
@@ -117,6 +132,7 @@ export const DEFAULT_OPTIONS = {
   stateSize: "64Mi",
   trustSize: "8Mi",
   runtimeClasses: [],
+  seccomp: { type: "RuntimeDefault", localhostProfile: "sidegate/agent.json" },
   devices: [],
   silenceTelemetry: true,
   environment: {},
@@ -138,7 +154,8 @@ export function readOptions(value: unknown): OptionsReading {
     return { kind: "malformed", violations: [{ field: "options", message: "must be an object" }] };
   const given = value as Readonly<Record<string, unknown>>;
   const bundle = { ...DEFAULT_BUNDLE, ...(given["bundle"] as object | undefined) };
-  const merged: unknown = structuredClone({ ...DEFAULT_OPTIONS, ...given, bundle });
+  const seccomp = { ...DEFAULT_OPTIONS.seccomp, ...(given["seccomp"] as object | undefined) };
+  const merged: unknown = structuredClone({ ...DEFAULT_OPTIONS, ...given, bundle, seccomp });
   if (!validator.Check(merged)) return { kind: "malformed", violations: schemaFaults(merged) };
   const violations = quantityFaults(merged);
   if (merged.bundle.url !== "" && merged.bundle.configMap !== "")

@@ -24,7 +24,7 @@ const Handler = Type.Object({
   exec: optional(anything),
 });
 
-const Profile = Type.Object({ type: optional(text) });
+const Profile = Type.Object({ type: optional(text), localhostProfile: optional(text) });
 const ContainerSecurity = Type.Object({
   privileged: optional(bool),
   allowPrivilegeEscalation: optional(bool),

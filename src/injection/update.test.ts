@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { ANNOTATION, LABEL, PROXY_UID, VOLUME } from "#contract/names.ts";
 import { injectPod } from "./inject.ts";
-import { readOptions } from "./options.ts";
+import { type InjectionOptions, readOptions } from "./options.ts";
 import type { Container, Pod } from "./pod.ts";
 import { brokenByUpdate } from "./update.ts";
 
@@ -13,16 +13,19 @@ const reading = readOptions({
 if (reading.kind === "malformed") throw new Error(JSON.stringify(reading.violations));
 const { options } = reading;
 
-const injection = injectPod(
-  {
-    metadata: { name: "agent", labels: { [LABEL.inject]: "true" } },
-    spec: { containers: [{ name: "app", image: "a:1" }] },
-  },
-  options,
-  () => PROXY_UID.first,
-);
-if (injection.kind === "denied") throw new Error(JSON.stringify(injection.violations));
-const { pod } = injection;
+function injected(by: InjectionOptions): Pod {
+  const injection = injectPod(
+    {
+      metadata: { name: "agent", labels: { [LABEL.inject]: "true" } },
+      spec: { containers: [{ name: "app", image: "a:1" }] },
+    },
+    by,
+    () => PROXY_UID.first,
+  );
+  if (injection.kind === "denied") throw new Error(JSON.stringify(injection.violations));
+  return injection.pod;
+}
+const pod = injected(options);
 
 /** An older release's pod: valid then, and not what this release would inject. */
 const old: Pod = {
@@ -39,11 +42,18 @@ function agentWith(changed: Partial<Container>, at = 0): Pod {
   return { ...pod, spec: { ...pod.spec, containers } };
 }
 
-function debug(changed: object): Pod {
+const HARMLESS = {
+  runAsUser: 1000,
+  allowPrivilegeEscalation: false,
+  capabilities: { drop: ["ALL"] },
+  seccompProfile: { type: "RuntimeDefault" },
+};
+
+function debug(changed: object, pod = injected(options)): Pod {
   const container = {
     name: "debugger",
     image: "busybox",
-    securityContext: { runAsUser: 1000, allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } },
+    securityContext: HARMLESS,
     ...changed,
   };
   return { ...pod, spec: { ...pod.spec, ephemeralContainers: [container] } };
@@ -80,31 +90,44 @@ test("an ephemeral container without capability and with a uid may look into the
 });
 
 test.each([
-  [
-    "securityContext.runAsUser",
-    { securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } } },
-  ],
-  [
-    "securityContext.runAsUser",
-    {
-      securityContext: { runAsUser: PROXY_UID.last, allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } },
-    },
-  ],
+  ["securityContext.runAsUser", { securityContext: { ...HARMLESS, runAsUser: undefined } }],
+  ["securityContext.runAsUser", { securityContext: { ...HARMLESS, runAsUser: PROXY_UID.last } }],
   [
     "securityContext.capabilities.add",
-    {
-      securityContext: {
-        runAsUser: 1,
-        allowPrivilegeEscalation: false,
-        capabilities: { drop: ["ALL"], add: ["SYS_PTRACE"] },
-      },
-    },
+    { securityContext: { ...HARMLESS, capabilities: { drop: ["ALL"], add: ["SYS_PTRACE"] } } },
   ],
-  ["securityContext.capabilities.drop", { securityContext: { runAsUser: 1, allowPrivilegeEscalation: false } }],
+  ["securityContext.capabilities.drop", { securityContext: { ...HARMLESS, capabilities: {} } }],
+  ["securityContext.seccompProfile", { securityContext: { ...HARMLESS, seccompProfile: undefined } }],
   ["targetContainerName", { targetContainerName: "sidegate" }],
   ["volumeMounts[0].name", { volumeMounts: [{ name: VOLUME.state, mountPath: "/s" }] }],
 ])("an ephemeral container is refused for its %s", (field, changed) => {
   expect(fields(debug(changed))).toEqual([`spec.ephemeralContainers[0].${field}`]);
+});
+
+test("an ephemeral container runs with the profile of the pod's agents, whatever is injected by now", () => {
+  const ours = { type: "Localhost", localhostProfile: "sidegate/agent.json" } as const;
+  const switched = { ...options, seccomp: ours };
+  const tried = (
+    by: InjectionOptions,
+    now: InjectionOptions,
+    seccompProfile: object | undefined,
+  ): readonly string[] => {
+    const before = injected(by);
+    const after = debug({ securityContext: { ...HARMLESS, seccompProfile } }, before);
+    return brokenByUpdate(before, after, now).map(({ field }) => field.replace("spec.ephemeralContainers[0].", ""));
+  };
+  for (const now of [options, switched]) {
+    expect(tried(switched, now, ours)).toEqual([]);
+    expect(tried(options, now, { type: "RuntimeDefault" })).toEqual([]);
+    expect(tried(switched, now, { type: "RuntimeDefault" })).toEqual(["securityContext.seccompProfile"]);
+    expect(tried(switched, now, undefined)).toEqual(["securityContext.seccompProfile"]);
+    for (const by of [options, switched])
+      for (const other of [{ type: "Unconfined" }, { type: "Localhost", localhostProfile: "mine.json" }])
+        expect(tried(by, now, other)).toEqual([
+          "securityContext.seccompProfile.type",
+          "securityContext.seccompProfile",
+        ]);
+  }
 });
 
 test("an ephemeral container with a name of ours is refused", () => {

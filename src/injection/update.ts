@@ -13,6 +13,7 @@ import { exemptUid } from "./mesh.ts";
 import type { InjectionOptions } from "./options.ts";
 import { type Container, type Pod, readPod } from "./pod.ts";
 import { hasOurName, placedContainers } from "./pod-containers.ts";
+import { describeProfile, effectiveProfile, sameProfile } from "./seccomp-profile.ts";
 import type { Violation } from "./violation.ts";
 
 export const LOCKED_ANNOTATIONS = [
@@ -114,7 +115,14 @@ function besideExempt(pod: Pod, container: Container, field: string, exempt: num
 }
 
 function ephemeralFaults(pod: Pod, container: Container, field: string, options: InjectionOptions): Violation[] {
-  const faults = forbiddenInContainer(container, field, options);
+  const ours = theirProfile(pod);
+  const seccomp = { type: ours.type, localhostProfile: ours.localhostProfile ?? "" };
+  const faults = forbiddenInContainer(container, field, { ...options, seccomp });
+  if (!sameProfile(effectiveProfile(pod, container), ours))
+    faults.push({
+      field: `${field}.securityContext.seccompProfile`,
+      message: `has to be ${describeProfile(ours)}, as of the pod's agents`,
+    });
   if (container.targetContainerName !== undefined && hasOurName({ name: container.targetContainerName }))
     faults.push({ field: `${field}.targetContainerName`, message: "the gateway's process is not to be looked into" });
   if (uidOf(pod, container) === undefined)
@@ -130,6 +138,19 @@ function ephemeralFaults(pod: Pod, container: Container, field: string, options:
     if (hasOurVolumeName(name))
       faults.push({ field: `${field}.volumeMounts[${index}].name`, message: `volume ${name} is the gateway's` });
   return faults;
+}
+
+interface AgentsProfile {
+  readonly type: "RuntimeDefault" | "Localhost";
+  readonly localhostProfile?: string;
+}
+
+/** As its agents run: what injection wrote on that day, whatever it writes today. A pod without one gets no container without one. */
+function theirProfile(pod: Pod): AgentsProfile {
+  const { type, localhostProfile } = pod.spec.containers[0]?.securityContext?.seccompProfile ?? {};
+  return type === "Localhost" && localhostProfile !== undefined
+    ? { type, localhostProfile }
+    : { type: "RuntimeDefault" };
 }
 
 function imageAt(pod: Pod, field: string): string | undefined {

@@ -67,6 +67,17 @@ const SETS: Readonly<Record<string, Values>> = {
     "library.enabled": false,
     "networkPolicies.enabled": false,
   },
+  "a seccomp profile of ours, laid on the agents' nodes": {
+    ...DIGESTS,
+    "injection.seccomp": { type: "Localhost", localhostProfile: "team/agent.json" },
+    seccompInstaller: {
+      enabled: true,
+      kubeletFolder: "/data/kubelet/seccomp",
+      nodeSelector: { pool: "agents" },
+      tolerations: [{ key: "agents", operator: "Exists", effect: "NoSchedule" }],
+    },
+    "images.pullSecrets": ["mirror"],
+  },
   "deploy/kind/values.yaml": parse(readFileSync("deploy/kind/values.yaml", "utf8")) as Values,
   "Istio chained": { ...DIGESTS, ...(parse(readFileSync("examples/mesh/istio.yaml", "utf8")) as Values) },
   "Linkerd chained": { ...DIGESTS, ...(parse(readFileSync("examples/mesh/linkerd.yaml", "utf8")) as Values) },
@@ -396,6 +407,22 @@ describe("a wrong value is refused in words that name it: the chart", () => {
     ],
     ["a size that is none", { "collector.storage.size": "big" }, /collector\.storage\.size: "big" is no size/],
     ["a negative size", { "injection.stateSize": "-1Mi" }, /injection\.stateSize: "-1Mi" is no size/],
+    ["agents without a profile", { "injection.seccomp.type": "Unconfined" }, /\/injection\/seccomp\/type/],
+    [
+      "a profile outside the kubelet's folder",
+      { "injection.seccomp.localhostProfile": "../../etc/agent.json" },
+      /\/injection\/seccomp\/localhostProfile/,
+    ],
+    [
+      "a folder of profiles that leads elsewhere",
+      { "seccompInstaller.kubeletFolder": "/var/lib/kubelet/../../etc" },
+      /\/seccompInstaller\/kubeletFolder/,
+    ],
+    [
+      "an installer that OpenShift would not let write",
+      { "openshift.enabled": true, "seccompInstaller.enabled": true },
+      /seccompInstaller\.enabled: on OpenShift .*MachineConfig/,
+    ],
     ["an unknown tier", { "injection.tier": "advisory" }, /\/injection\/tier.*'enforced', 'locked'/],
     [
       "an exemption without a reason",

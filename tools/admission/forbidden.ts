@@ -31,6 +31,10 @@ const confined = (options: string): string =>
 /** A comma-separated list of the installation; an empty one has one empty item, which matches nothing. */
 const listed = (name: string): string => `params.data[${quote(name)}].split(",")`;
 
+/** `profile`: an optional SeccompProfile. A missing parameter is an error, and so a denial. */
+const ourProfile = (profile: string): string =>
+  `${profile}.?type.orValue("") == params.data["seccompType"] && ${profile}.?localhostProfile.orValue("") == params.data["seccompProfile"]`;
+
 const HANDLERS = [
   "c.?livenessProbe",
   "c.?readinessProbe",
@@ -73,8 +77,8 @@ export function containerChecks(list: string, what: string): Check[] {
       message: `${what}.securityContext.procMount: only Default keeps the kernel's files masked`,
     },
     {
-      expression: all(`c.?securityContext.?seccompProfile.?type.orValue("") == "RuntimeDefault"`),
-      message: `${what}.securityContext.seccompProfile.type: has to be RuntimeDefault, which keeps sockets closed`,
+      expression: all(ourProfile("c.?securityContext.?seccompProfile")),
+      message: `${what}.securityContext.seccompProfile: has to be what the gateway was installed with (value injection.seccomp), which keeps sockets closed`,
     },
     {
       expression: all(`c.?securityContext.?appArmorProfile.?type.orValue("") != "Unconfined"`),
@@ -150,8 +154,9 @@ const POD_CHECKS: readonly Check[] = [
     message: "spec.os: the gateway works on Linux nodes only",
   },
   {
-    expression: `object.spec.?securityContext.?seccompProfile.?type.orValue("RuntimeDefault") == "RuntimeDefault"`,
-    message: "spec.securityContext.seccompProfile.type: only RuntimeDefault keeps sockets closed",
+    expression: `object.spec.?securityContext.?seccompProfile.?type.orValue("RuntimeDefault") == "RuntimeDefault" || (${ourProfile("object.spec.?securityContext.?seccompProfile")})`,
+    message:
+      "spec.securityContext.seccompProfile: only RuntimeDefault, or what the gateway was installed with (value injection.seccomp), keeps sockets closed",
   },
   {
     expression: `object.spec.?securityContext.?appArmorProfile.?type.orValue("") != "Unconfined" && object.metadata.?annotations.orValue({}).all(k, !k.startsWith("container.apparmor.security.beta.kubernetes.io/") || object.metadata.annotations[k] != "unconfined")`,

@@ -15,6 +15,12 @@ const ours = (object: string, list: string): string =>
 const UID = `c.?securityContext.?runAsUser.orValue(object.spec.?securityContext.?runAsUser.orValue(-1))`;
 const OWN_UID = `(${UID} >= 0 && (${UID} < ${PROXY_UID.first} || ${UID} > ${PROXY_UID.last}))`;
 
+/** `RuntimeDefault `, `Localhost sidegate/agent.json`; of an optional SeccompProfile. */
+const profileText = (profile: string): string =>
+  `(${profile}.?type.orValue("") + " " + ${profile}.?localhostProfile.orValue(""))`;
+/** The container's, else the pod's: whole, never a member of each. */
+const OWN_PROFILE = profileText("c.?securityContext.?seccompProfile.or(object.spec.?securityContext.?seccompProfile)");
+
 /** Containers whose image is not what it was; the API server keeps names and order. */
 function changedImages(list: string): Check {
   const found = `object.spec.?${list}.orValue([]).filter(c, !(c.name in ${OUR_NAMES}))`;
@@ -85,9 +91,10 @@ function ephemeralChecks(): Check[] {
     ...containerChecks("variables.added", what).filter(
       ({ expression, message }) => !expression.includes("params.") && !/volumeMounts|seccompProfile/.test(message),
     ),
+    // As the pod's agents run, who cannot change it: what injection wrote on that day, whatever it writes today.
     {
-      expression: `variables.added.all(c, c.?securityContext.?seccompProfile.?type.orValue(object.spec.?securityContext.?seccompProfile.?type.orValue("")) == "RuntimeDefault")`,
-      message: `${what}.securityContext.seccompProfile.type: has to be RuntimeDefault`,
+      expression: `variables.added.all(c, [${OWN_PROFILE}].all(p, p == ${profileText("object.spec.containers[0].?securityContext.?seccompProfile")} && p.matches("^(RuntimeDefault|Localhost) ")))`,
+      message: `${what}.securityContext.seccompProfile: has to be that of the pod's agents`,
     },
   ];
 }
