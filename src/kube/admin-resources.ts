@@ -13,6 +13,7 @@ export const ADMIN_RESOURCE = {
   claim: { ...core, plural: "persistentvolumeclaims", kind: "PersistentVolumeClaim", namespaced: true },
   deployment: { ...apps, plural: "deployments", kind: "Deployment" },
   replicaSet: { ...apps, plural: "replicasets", kind: "ReplicaSet" },
+  daemonSet: { ...apps, plural: "daemonsets", kind: "DaemonSet" },
   statefulSet: { ...apps, plural: "statefulsets", kind: "StatefulSet" },
   endpointSlice: {
     group: "discovery.k8s.io",

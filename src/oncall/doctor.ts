@@ -12,6 +12,7 @@ import { checkDataplane } from "./check-dataplane.ts";
 import { checkDefinitions, checkGuarded } from "./check-guarded.ts";
 import { checkEndpoints, checkInstalled } from "./check-installed.ts";
 import { checkMesh, checkPodSecurity, checkRoom } from "./check-namespaces.ts";
+import { checkSeccomp } from "./check-seccomp.ts";
 import { MissingRight, Unreachable } from "./cluster.ts";
 import type { Facts } from "./facts.ts";
 import { type Finding, fail } from "./finding.ts";
@@ -34,6 +35,7 @@ export function doctorChecks(ownVersion: string): readonly Check[] {
     { name: "controller", look: checkController },
     { name: "collector", look: checkCollector },
     { name: "dataplane", look: checkDataplane },
+    { name: "seccomp", look: checkSeccomp },
     { name: "pod security", look: checkPodSecurity },
     { name: "mesh", look: checkMesh },
     { name: "room", look: checkRoom },

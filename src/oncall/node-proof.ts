@@ -9,14 +9,16 @@ import { CONTAINER, PROXY_UID } from "#contract/names.ts";
 import { PROXY_COMMAND } from "#contract/proxy-environment.ts";
 import { initContainer } from "#injection/gateway-containers.ts";
 import type { InjectionOptions } from "#injection/options.ts";
+import { agentProfile } from "#injection/seccomp-profile.ts";
 import { ADMIN_RESOURCE } from "#kube/admin-resources.ts";
 import { KubeError, type KubeObject } from "#kube/port.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Facts } from "./facts.ts";
 import { type Finding, fail, ok } from "./finding.ts";
+import { at, textAt } from "./members.ts";
 import { type NodeKind, nodeKinds } from "./node-kinds.ts";
-import { type EndedPod, podEnded, podLog } from "./short-pod.ts";
-import { VSOCK_TRIAL, vsockFinding } from "./vsock-trial.ts";
+import { type EndedPod, podEnded, podLog, reasonOf, statusOf } from "./short-pod.ts";
+import { noContainerFinding, VSOCK_TRIAL, vsockFinding } from "./vsock-trial.ts";
 
 const PROOF = "node proof";
 const TRIAL = "vsock";
@@ -24,6 +26,12 @@ export const PROOF_LABEL = { "app.kubernetes.io/name": "sidegate", "app.kubernet
 const LIMIT_S = 60;
 /** Pulling the image comes on top. */
 const WAIT_MS = 120_000;
+/** The kubelet's words for a container that the runtime refuses, a missing or unreadable seccomp profile among the reasons. */
+const NOT_MADE: ReadonlySet<string> = new Set([
+  "CreateContainerError",
+  "CreateContainerConfigError",
+  "RunContainerError",
+]);
 const MAX_KINDS = 30;
 const PARALLEL = 4;
 /** Yields each kind's finding as it comes. `signal`: what was made is removed, then it ends. */
@@ -79,9 +87,18 @@ async function prove({ cluster, namespace, options, signal }: Proving, kind: Nod
     return [fail(PROOF, `${where}: ${message}`, fix)];
   }
   try {
-    const ended = await podEnded(cluster, name, { limitMs: WAIT_MS, signal });
+    let noTrial = "";
+    const early = (now: KubeObject): EndedPod | null => {
+      const why = notMade(now);
+      const over = why === "" ? null : proofEnded(now);
+      if (over !== null) noTrial = why;
+      return over;
+    };
+    const ended = await podEnded(cluster, name, { limitMs: WAIT_MS, signal, early });
     const read = (container: string): Promise<string> => podLog(cluster, name, container).catch(() => "");
-    return [verdict(where, ended, await read(CONTAINER.init)), vsockFinding(where, await read(TRIAL))];
+    const proof = verdict(where, ended, await read(CONTAINER.init));
+    if (noTrial !== "") return [proof, noContainerFinding(where, noTrial, options)];
+    return [proof, vsockFinding(where, await read(TRIAL), options)];
   } catch (fault) {
     return [fail(PROOF, `${where}: ${fault instanceof Error ? fault.message : String(fault)}`, "run it again")];
   } finally {
@@ -89,6 +106,20 @@ async function prove({ cluster, namespace, options, signal }: Proving, kind: Nod
       if (!(fault instanceof KubeError && fault.status === 404)) throw fault;
     });
   }
+}
+
+/** Why the runtime cannot make the trial's container; "": it can, or has not tried. Its pod would wait for it until its deadline. */
+function notMade(pod: KubeObject): string {
+  const waiting = at(statusOf(pod, TRIAL), "state", "waiting");
+  const reason = textAt(waiting, "reason");
+  return NOT_MADE.has(reason) ? `${reason}: ${textAt(waiting, "message").slice(0, 300)}` : "";
+}
+
+/** How the proof beside it ended; null while it runs. */
+function proofEnded(pod: KubeObject): EndedPod | null {
+  const over = at(statusOf(pod, CONTAINER.init), "state", "terminated");
+  if (over === undefined) return null;
+  return { kind: at(over, "exitCode") === 0 ? "succeeded" : "failed", why: reasonOf(pod) };
 }
 
 /** What init said: `sidegate-init: holds: …`, `FAILS: …`, and by which back end. */
@@ -136,11 +167,11 @@ function proofPod(options: InjectionOptions, node: string, namespace: string): K
 }
 
 /** As an agent's container is, with the proxy image: the one that is there for certain. */
-function trialContainer({ image, imagePullPolicy }: InjectionOptions): object {
+function trialContainer(options: InjectionOptions): object {
   return {
     name: TRIAL,
-    image,
-    imagePullPolicy,
+    image: options.image,
+    imagePullPolicy: options.imagePullPolicy,
     command: [PROXY_COMMAND.init[0], "--disable-warning=ExperimentalWarning", "-e", VSOCK_TRIAL],
     resources: { requests: { cpu: "20m", memory: "48Mi" }, limits: { memory: "128Mi" } },
     securityContext: {
@@ -149,6 +180,7 @@ function trialContainer({ image, imagePullPolicy }: InjectionOptions): object {
       allowPrivilegeEscalation: false,
       readOnlyRootFilesystem: true,
       capabilities: { drop: ["ALL"] },
+      seccompProfile: agentProfile(options),
     },
   };
 }

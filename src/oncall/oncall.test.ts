@@ -7,9 +7,11 @@ import type { Raw, RawAnswer } from "#kube/raw.ts";
 import { fakeKube } from "../../test/support/kube.ts";
 import { checkClock, checkNodeClocks, checkVersion } from "./check-api.ts";
 import { checkCollector } from "./check-collector.ts";
+import { checkSeccomp } from "./check-seccomp.ts";
 import { createCluster, MissingRight } from "./cluster.ts";
 import { createFacts, type Facts } from "./facts.ts";
 import { period } from "./finding.ts";
+import { at, listAt } from "./members.ts";
 import { nodeKinds } from "./node-kinds.ts";
 import { proveNodes, verdict } from "./node-proof.ts";
 import { restartLine } from "./owners.ts";
@@ -129,6 +131,11 @@ const node = (name: string, kernelVersion: string, more: object = {}): KubeObjec
     },
   }) as KubeObject;
 
+const RUNTIMES = { type: "RuntimeDefault", localhostProfile: "sidegate/agent.json" } as const;
+const OPTIONS =
+  "image: proxy:1\ncollector: {url: 'https://c.example', ca: x}\nbundle: {url: 'https://b.example', publicKey: x}\n";
+const OURS = { type: "Localhost", localhostProfile: "sidegate/agent.json" } as const;
+
 describe("doctor --nodes", () => {
   test("tries one node of each kind, and says which kinds have none that is ready", () => {
     const { kinds, unready } = nodeKinds([
@@ -162,18 +169,103 @@ describe("doctor --nodes", () => {
     ["a warning\nvsock: made 19\n", "warn"],
     ["vsock: made 104\n", "fail"],
     ["vsock: made 0\n", "fail"],
+    ["vsock: made 104 by a 32-bit program\n", "fail"],
+    ["vsock: made 19 by a 32-bit program\n", "warn"],
     ["", "fail"],
   ] as const)("a container that says %j of VSOCK is %s", (log, state) => {
-    expect(vsockFinding("n", log)).toMatchObject({ state });
+    expect(vsockFinding("n", log, { seccomp: RUNTIMES })).toMatchObject({ state });
+    expect(vsockFinding("n", log, { seccomp: OURS })).toMatchObject({ state });
   });
+
+  test("the way out of VSOCK is the value, and where it is set, the file on the node", () => {
+    const fix = (seccomp: typeof RUNTIMES | typeof OURS): string =>
+      vsockFinding("n", "vsock: made 104\n", { seccomp }).fix;
+    expect(fix(RUNTIMES)).toContain("injection.seccomp.type: Localhost");
+    expect(fix(OURS)).toContain("sidegate/agent.json on these nodes is not the profile of this release");
+    expect(vsockFinding("n", "vsock: refused 1\n", { seccomp: OURS }).says).toContain(
+      "profile sidegate/agent.json refuses",
+    );
+  });
+
+  const SECCOMP = "\nseccomp: {type: Localhost}\n";
+  /** As a kubelet reports it: our init ended well, the container with the profile was never made. */
+  const unmade = (message: string, exitCode = 0): object => ({
+    phase: "Pending",
+    containerStatuses: [
+      { name: "sidegate-init", state: { terminated: { exitCode } } },
+      { name: "vsock", state: { waiting: { reason: "CreateContainerError", message } } },
+    ],
+  });
+  test.each([
+    [
+      unmade("cannot load seccomp profile: open …/sidegate/agent.json: no such file"),
+      ["ok node proof", "fail node seccomp"],
+    ],
+    [unmade("cannot load seccomp profile: open …: no such file", 1), ["fail node proof", "fail node seccomp"]],
+    [unmade("no space left on device"), ["ok node proof", "fail node vsock"]],
+    [{ phase: "Succeeded" }, ["ok node proof", "ok node vsock"]],
+  ])(
+    "says of a node whether the profile that agents get is there, without waiting for a container that never comes: %#",
+    async (status, said) => {
+      const { kube, facts } = world(async () => answer("sidegate-init: holds: a (x)\nvsock: refused 1\n"));
+      kube.seed(ADMIN_RESOURCE.configMap, [
+        {
+          metadata: { namespace: "sidegate", name: "sidegate-injection" },
+          data: { "options.yaml": OPTIONS + SECCOMP },
+        } as KubeObject,
+      ]);
+      kube.seed(ADMIN_RESOURCE.node, [node("a1", "6.1")]);
+      const create = kube.create.bind(kube);
+      let trial: unknown;
+      kube.create = async (resource, object) => {
+        const made = await create(resource, object);
+        trial = listAt(made, "spec", "containers")[1];
+        kube.seed(resource, [Object.assign(made, { status })]);
+        return made;
+      };
+      const found: string[] = [];
+      for await (const { state, check } of proveNodes(facts, new AbortController().signal))
+        found.push(`${state} ${check}`);
+      expect(found).toEqual(said);
+      expect(at(trial, "securityContext", "seccompProfile")).toEqual(OURS);
+      expect(kube.all(ADMIN_RESOURCE.pod)).toEqual([]);
+    },
+  );
+
+  test.each([
+    ["", null, []],
+    [SECCOMP, null, ["ok"]],
+    [SECCOMP, [3, 3], ["ok"]],
+    [SECCOMP, [3, 2], ["fail"]],
+    [SECCOMP, [0, 0], ["fail"]],
+  ] as const)(
+    "with the options %j and an installer on %j nodes, doctor says %j of the profile",
+    async (more, counts, states) => {
+      const { kube, facts } = world();
+      kube.seed(ADMIN_RESOURCE.configMap, [
+        {
+          metadata: { namespace: "sidegate", name: "sidegate-injection" },
+          data: { "options.yaml": OPTIONS + more },
+        } as KubeObject,
+      ]);
+      if (counts !== null)
+        kube.seed(ADMIN_RESOURCE.daemonSet, [
+          {
+            metadata: { namespace: "sidegate", name: "sidegate-seccomp" },
+            status: { desiredNumberScheduled: counts[0], numberReady: counts[1] },
+          } as unknown as KubeObject,
+        ]);
+      expect((await checkSeccomp(facts)).map(({ state }) => state)).toEqual(states);
+    },
+  );
 
   test("the trial of VSOCK runs as it is, on any machine", () => {
     const flags = ["--disable-warning=ExperimentalWarning", "-e", VSOCK_TRIAL];
-    expect(execFileSync(process.execPath, flags, { encoding: "utf8" })).toMatch(/^vsock: (refused|made) \d+\n$/);
+    expect(execFileSync(process.execPath, flags, { encoding: "utf8" })).toMatch(
+      /^vsock: (refused|made) \d+( by a 32-bit program)?\n$/,
+    );
   });
 
-  const OPTIONS =
-    "image: proxy:1\ncollector: {url: 'https://c.example', ca: x}\nbundle: {url: 'https://b.example', publicKey: x}\n";
   test("counts every kind of node that was not tried as a failure: too many, none ready, stopped before its turn", async () => {
     const { kube, facts } = world();
     const data = { "options.yaml": OPTIONS };

@@ -14,9 +14,11 @@ const EVERY_MS = 500;
 export interface Waiting {
   readonly limitMs: number;
   readonly signal: AbortSignal;
+  /** Asked while it runs: how it ended for whoever waits, though not for Kubernetes. Null: not yet. */
+  readonly early?: (pod: KubeObject) => EndedPod | null;
 }
 
-export async function podEnded(cluster: Cluster, name: Name, { limitMs, signal }: Waiting): Promise<EndedPod> {
+export async function podEnded(cluster: Cluster, name: Name, { limitMs, signal, early }: Waiting): Promise<EndedPod> {
   const end = performance.now() + limitMs;
   let why = "";
   while (!signal.aborted) {
@@ -26,10 +28,18 @@ export async function podEnded(cluster: Cluster, name: Name, { limitMs, signal }
     const phase = textAt(pod, "status", "phase");
     if (phase === "Succeeded") return { kind: "succeeded", why };
     if (phase === "Failed") return { kind: "failed", why };
+    const ended = early?.(pod) ?? null;
+    if (ended !== null) return ended;
     if (performance.now() > end) return { kind: "late", why };
     await wait(EVERY_MS, undefined, { signal }).catch(() => undefined);
   }
   return { kind: "stopped", why };
+}
+
+/** One container's own status; undefined where there is none yet. */
+export function statusOf(pod: KubeObject, container: string): unknown {
+  const all = [...listAt(pod, "status", "initContainerStatuses"), ...listAt(pod, "status", "containerStatuses")];
+  return all.find((status) => textAt(status, "name") === container);
 }
 
 /** What keeps it, in the kubelet's words: `ImagePullBackOff`, `ErrImagePull`, a termination's reason, or its phase. */

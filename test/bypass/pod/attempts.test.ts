@@ -3,9 +3,11 @@
  * real rules and the real sidecar: nothing escapes, and nothing was seen on the wire. And in a pod without a gate, so that an
  * attempt that could find nothing is no comfort: there they do escape.
  */
+import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, type TestContext, test } from "vitest";
+import { SOCKETCALL_PROGRAM } from "../../../src/oncall/vsock-trial.ts";
 import type { Texts } from "../../support/policy-texts.ts";
 import { requireRoot, requireTool } from "../../support/require.ts";
 import { PYTHON } from "../support/actor.ts";
@@ -33,8 +35,10 @@ const POLICY: Texts = {
   ],
 };
 
-/** The container runtime's seccomp profile refuses it, which is not here: a pod of a cluster shows it. */
-const BY_THE_RUNTIME = ["N5/family-vsock"];
+/** The container's seccomp profile refuses it, which is not here: a pod of a cluster shows it. */
+const BY_THE_PROFILE = ["", "-wide-number", "-x32", "-32-bit", "-32-bit-socketcall", "-io-uring"].map(
+  (door) => `N5/family-vsock${door}`,
+);
 /** What an ordinary pod may do. (Raw sockets and other families want a capability, or a module that this machine has not.) */
 const both = (row: string, names: readonly string[]): readonly string[] =>
   names.flatMap((name) => [`${row}/${name}-v4`, `${row}/${name}-v6`]);
@@ -105,6 +109,14 @@ async function tried(pod: GatedPod, uid: number, more: readonly string[], shared
 const those = (report: Report, outcome: string): readonly string[] =>
   report.attempts.filter((each) => each.outcome === outcome).map((each) => `${each.id}: ${each.detail}`);
 
+test("doctor's trial on a node runs the program of the attempts", (context) => {
+  requireTool(context, "python3");
+  const print =
+    "import sys; sys.path.insert(0, sys.argv[1]); import attempts; print(attempts.elf(attempts.by_socketcall()).hex())";
+  const argv = ["-B", "-c", print, fileURLToPath(new URL(".", import.meta.url))];
+  expect(execFileSync("python3", argv, { encoding: "utf8" }).trim()).toBe(SOCKETCALL_PROGRAM);
+});
+
 describe.each([0, 1_000_417])("uid %d", (uid) => {
   test("N1 to N13, R1 to R3, E3, E10: behind the gate every attempt dies, and the wire stays silent", (context) =>
     scene(context, true, async (pod) => {
@@ -113,7 +125,7 @@ describe.each([0, 1_000_417])("uid %d", (uid) => {
       await sniffing(world);
       const report = await tried(pod, uid, ["--wait", "1"]);
       const open = [...those(report, "ESCAPED"), ...those(report, "broken"), ...those(report, "skipped")];
-      expect(open.filter((each) => !BY_THE_RUNTIME.some((id) => each.startsWith(`${id}:`)))).toEqual([]);
+      expect(open.filter((each) => !BY_THE_PROFILE.some((id) => each.startsWith(`${id}:`)))).toEqual([]);
       expect(report.died).toBeGreaterThan(110);
       expect(await pod.pod.left(world, proxy)).toEqual([]);
     }));
