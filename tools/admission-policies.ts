@@ -8,7 +8,15 @@ import { audiencePolicy, forbiddenPolicy, lockedPolicy, meshPolicy } from "./adm
 import { freezePolicy } from "./admission/freeze.ts";
 import { gatewayPolicy, resolversPolicy, runtimePolicy } from "./admission/gateway.ts";
 import { meshEntryPolicy } from "./admission/mesh.ts";
-import { entryPolicy, lockedEntryPolicy, namespacePolicy, tokenPolicy, updatePolicy } from "./admission/others.ts";
+import {
+  bindingPolicy,
+  entryPolicy,
+  lockedEntryPolicy,
+  namespacePartsPolicy,
+  namespacePolicy,
+  tokenPolicy,
+  updatePolicy,
+} from "./admission/others.ts";
 import { manifest, type Policy } from "./admission/policy.ts";
 import { labelledWorkloadPolicy, workloadPolicy } from "./admission/workloads.ts";
 
@@ -26,11 +34,13 @@ export const ADMISSION_POLICIES: readonly Policy[] = [
   lockedPolicy(),
   audiencePolicy(),
   updatePolicy(),
+  bindingPolicy(),
   entryPolicy(),
   meshEntryPolicy(),
   lockedEntryPolicy(),
   tokenPolicy(),
   namespacePolicy(),
+  namespacePartsPolicy(),
   freezePolicy(),
   workloadPolicy(),
   labelledWorkloadPolicy(),

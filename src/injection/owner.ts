@@ -13,6 +13,10 @@ export const POD_CONTROLLERS = [
   "system:kube-controller-manager",
 ] as const;
 
+/** Makes pods of ReplicationControllers, which bear no stamps: nobody is known behind these. */
+export const UNSTAMPED_CONTROLLER: (typeof POD_CONTROLLERS)[number] =
+  "system:serviceaccount:kube-system:replication-controller";
+
 const KNOWN: ReadonlySet<string> = new Set(POD_CONTROLLERS);
 
 /** The controllers that make or edit workloads in others' names. What they write there was another's word before. */

@@ -857,7 +857,8 @@ describe("THREATS P12: a namespace's label", () => {
     const labels = { "sidegate.dev/inject": "all", "sidegate.dev/mode": "observe" };
     const annotations = { "sidegate.dev/observe-until": "2026-01-12T00:00:00Z" };
     expectRefused(await made({ labels }, NAMESPACE_ADMIN), /mode/);
-    expectRefused(await made({ annotations }, NAMESPACE_ADMIN), /observe-until/);
+    const optedIn = { "sidegate.dev/inject": "all" };
+    expectRefused(await made({ labels: optedIn, annotations }, NAMESPACE_ADMIN), /observe-until/);
     expect(await made({ labels, annotations }, { user: "argo", groups: ["system:authenticated"] })).toMatchObject({
       status: 201,
     });

@@ -8,7 +8,7 @@ import { PROXY_ENV } from "#contract/proxy-environment.ts";
 import { gatewayVolumes, initContainer, sidecarContainer } from "#injection/gateway-containers.ts";
 import { STAMP } from "#injection/inject.ts";
 import type { InjectionOptions } from "#injection/options.ts";
-import { POD_CONTROLLERS } from "#injection/owner.ts";
+import { POD_CONTROLLERS, UNSTAMPED_CONTROLLER } from "#injection/owner.ts";
 import type { Container } from "#injection/pod.ts";
 import { celLiteral, hole, quote, quotedList } from "./cel.ts";
 import { MESH_TEXT } from "./mesh.ts";
@@ -138,6 +138,8 @@ export function gatewayPolicy(): Policy {
       inbound: valueOf("variables.init", PROXY_ENV.inbound),
       owners: "object.metadata.?ownerReferences.orValue([]).filter(o, o.?controller.orValue(false))",
       made: `request.userInfo.username in ${quotedList(POD_CONTROLLERS)}`,
+      // Nobody stamps a ReplicationController, and what its template says is its author's word.
+      stamped: `variables.made && request.userInfo.username != ${quote(UNSTAMPED_CONTROLLER)}`,
       owner: `variables.made && size(variables.owners) == 1 ? variables.owners[0].kind + "/" + variables.owners[0].name : ""`,
     },
     checks: [
@@ -184,12 +186,12 @@ export function gatewayPolicy(): Policy {
       // What a controller's pod bears only the webhook can know; templates may not hold it (sidegate-workloads).
       {
         expression: guarded(
-          `variables.made || [${[ANNOTATION.workloadCreator, ANNOTATION.templateWriter].map(annotation).join(", ")}].all(t, t == "")`,
+          `variables.stamped || [${[ANNOTATION.workloadCreator, ANNOTATION.templateWriter].map(annotation).join(", ")}].all(t, t == "")`,
         ),
         message: `metadata.annotations[${ANNOTATION.workloadCreator}]: this pod has no workload`,
       },
       {
-        expression: guarded(`variables.made || ${annotation(ANNOTATION.owner)} == "" || ${DEPLOYER}`),
+        expression: guarded(`variables.stamped || ${annotation(ANNOTATION.owner)} == "" || ${DEPLOYER}`),
         message: `metadata.annotations[${ANNOTATION.owner}]: only a deployer (value identity.deployers) names an owner`,
       },
       {

@@ -41,7 +41,8 @@ export function updatePolicy(): Policy {
     about:
       "An injected pod keeps the gateway, its stamps and its labels; compared with the pod as it was, never with this release.",
     params: false,
-    rules: [pods("UPDATE", "ephemeralcontainers", "resize")],
+    // A kubelet's statuses too: that door leaves labels and annotations to whoever may open it.
+    rules: [pods("UPDATE", "ephemeralcontainers", "resize", "status")],
     conditions: { injected: `size(${ours("oldObject", "initContainers")}) > 0` },
     variables: {
       added: `object.spec.?ephemeralContainers.orValue([]).filter(c, !oldObject.spec.?ephemeralContainers.orValue([]).exists(o, o.name == c.name))`,
@@ -99,6 +100,24 @@ function ephemeralChecks(): Check[] {
   ];
 }
 
+/** Who binds a pod to a node gives it the binding's annotations: after admission, and whether or not he may change pods. */
+export function bindingPolicy(): Policy {
+  const none = (list: string): string =>
+    `object.metadata.?${list}.orValue({}).all(k, !k.startsWith(${quote(`${API_GROUP}/`)}))`;
+  return {
+    name: "sidegate-bindings",
+    about: "Whoever binds a pod to a node writes none of the gateway's annotations and labels into it.",
+    params: false,
+    rules: [{ apiGroups: [""], resources: ["pods/binding", "bindings"], operations: ["CREATE"] }],
+    conditions: {},
+    variables: {},
+    checks: ["annotations", "labels"].map((list) => ({
+      expression: none(list),
+      message: `metadata.${list}: those of ${API_GROUP} are the gateway's to write`,
+    })),
+  };
+}
+
 /** Any namespace: our names are nobody else's. */
 export function entryPolicy(): Policy {
   return {
@@ -147,6 +166,30 @@ export function tokenPolicy(): Policy {
         message: `spec.audiences: tokens for "${TOKEN_AUDIENCE}" are given to pods by their kubelet only`,
       },
     ],
+  };
+}
+
+/**
+ * The API server takes labels and annotations by these two as well. Nobody needs them for ours; and without parameters, so that no
+ * namespace's end ever waits for something of ours.
+ */
+export function namespacePartsPolicy(): Policy {
+  const kept = (list: string, name: string): string =>
+    `object.metadata.?${list}[?${quote(name)}].orValue("") == oldObject.metadata.?${list}[?${quote(name)}].orValue("")`;
+  return {
+    name: "sidegate-namespace-parts",
+    about: "A namespace's status and finalizers are no way to its labels.",
+    params: false,
+    rules: [{ apiGroups: [""], resources: ["namespaces/status", "namespaces/finalize"], operations: ["UPDATE"] }],
+    conditions: {},
+    variables: {},
+    checks: [
+      ...["inject", "tier", "mode"].map((name) => ["labels", `${API_GROUP}/${name}`] as const),
+      ["annotations", OBSERVE_UNTIL] as const,
+    ].map(([list, name]) => ({
+      expression: kept(list, name),
+      message: `metadata.${list}[${name}]: is changed on the namespace itself, by those who may`,
+    })),
   };
 }
 

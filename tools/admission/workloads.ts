@@ -44,14 +44,17 @@ const ownerCheck = (deployer: string): Check => ({
   message: `metadata.annotations[${ANNOTATION.owner}]: only a deployer (value identity.deployers) names an owner, and only in a namespace that has opted in`,
 });
 
+/** By its status a workload's annotations can be written, too. */
+const withStatus = (...plurals: readonly string[]): string[] => plurals.flatMap((one) => [one, `${one}/status`]);
+
 const BASE = {
   rules: [
     {
       apiGroups: ["apps"],
-      resources: ["deployments", "statefulsets", "daemonsets", "replicasets"],
+      resources: withStatus("deployments", "statefulsets", "daemonsets", "replicasets"),
       operations: ["CREATE", "UPDATE"],
     },
-    { apiGroups: ["batch"], resources: ["jobs", "cronjobs"], operations: ["CREATE", "UPDATE"] },
+    { apiGroups: ["batch"], resources: withStatus("jobs", "cronjobs"), operations: ["CREATE", "UPDATE"] },
   ],
   variables: {
     rewritten: `request.operation == "CREATE" || object.spec.?template != oldObject.spec.?template || object.spec.?jobTemplate != oldObject.spec.?jobTemplate`,

@@ -28,9 +28,13 @@
   (dict "name" "sidegate-locked-entry" "policy" "sidegate-locked-entry" "namespaces" $locked)
   (dict "name" "sidegate-audience" "policy" "sidegate-audience" "namespaces" $anywhere)
   (dict "name" "sidegate-updates" "policy" "sidegate-updates" "namespaces" $anywhere)
+  (dict "name" "sidegate-bindings" "policy" "sidegate-bindings" "namespaces" $anywhere)
   (dict "name" "sidegate-entry" "policy" "sidegate-entry" "namespaces" $anywhere)
   (dict "name" "sidegate-tokens" "policy" "sidegate-tokens")
-  (dict "name" "sidegate-namespaces" "policy" "sidegate-namespaces" "params" "sidegate-injection")
+  (dict "name" "sidegate-namespaces" "policy" "sidegate-namespaces" "params" "sidegate-injection" "bears" "sidegate.dev/inject")
+  (dict "name" "sidegate-namespaces-mode" "policy" "sidegate-namespaces" "params" "sidegate-injection" "bears" "sidegate.dev/mode")
+  (dict "name" "sidegate-namespaces-tier" "policy" "sidegate-namespaces" "params" "sidegate-injection" "bears" "sidegate.dev/tier")
+  (dict "name" "sidegate-namespace-parts" "policy" "sidegate-namespace-parts")
   (dict "name" "sidegate-freezes" "policy" "sidegate-freezes")
   (dict "name" "sidegate-workloads" "policy" "sidegate-workloads" "params" "sidegate-injection" "namespaces" $all)
   (dict "name" "sidegate-workloads-labelled" "policy" "sidegate-workloads-labelled" "namespaces" $others)
@@ -50,6 +54,11 @@ spec:
   {{- if $binding.params }}
   paramRef: { name: {{ $binding.params }}, namespace: {{ $.Release.Namespace }}, parameterNotFoundAction: Deny }
   {{- end }}
+  {{- if $binding.bears }}
+  {{- /* Before or after. No other namespace depends on the parameters: without them it could be neither made nor changed. */}}
+  matchResources:
+    objectSelector: { matchExpressions: [{ key: {{ $binding.bears }}, operator: Exists }] }
+  {{- end }}
   {{- if $binding.namespaces }}
   matchResources:
     namespaceSelector: {{ $binding.namespaces }}
@@ -63,5 +72,5 @@ spec:
 
 {{/* For the controller's rights: policies and bindings by name. A test compares. */}}
 {{- define "sidegate.lockNames" -}}
-[sidegate-audience, sidegate-entry, sidegate-forbidden, sidegate-forbidden-pods, sidegate-freezes, sidegate-gateway, sidegate-gateway-pods, sidegate-locked, sidegate-locked-entry, sidegate-locked-pods, sidegate-mesh, sidegate-mesh-entry, sidegate-namespaces, sidegate-resolvers, sidegate-resolvers-pods, sidegate-runtime, sidegate-runtime-pods, sidegate-tokens, sidegate-updates, sidegate-workloads, sidegate-workloads-labelled]
+[sidegate-audience, sidegate-bindings, sidegate-entry, sidegate-forbidden, sidegate-forbidden-pods, sidegate-freezes, sidegate-gateway, sidegate-gateway-pods, sidegate-locked, sidegate-locked-entry, sidegate-locked-pods, sidegate-mesh, sidegate-mesh-entry, sidegate-namespace-parts, sidegate-namespaces, sidegate-namespaces-mode, sidegate-namespaces-tier, sidegate-resolvers, sidegate-resolvers-pods, sidegate-runtime, sidegate-runtime-pods, sidegate-tokens, sidegate-updates, sidegate-workloads, sidegate-workloads-labelled]
 {{- end }}
