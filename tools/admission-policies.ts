@@ -18,7 +18,7 @@ import {
   updatePolicy,
 } from "./admission/others.ts";
 import { manifest, type Policy } from "./admission/policy.ts";
-import { labelledWorkloadPolicy, workloadPolicy } from "./admission/workloads.ts";
+import { labelledWorkloadPolicy, unguardedWorkloadPolicy, workloadPolicy } from "./admission/workloads.ts";
 
 export const ADMISSION_POLICIES_FILE = "charts/gateway/files/admission-policies.yaml";
 
@@ -44,6 +44,7 @@ export const ADMISSION_POLICIES: readonly Policy[] = [
   freezePolicy(),
   workloadPolicy(),
   labelledWorkloadPolicy(),
+  unguardedWorkloadPolicy(),
 ];
 
 export function admissionPoliciesText(): string {

@@ -64,6 +64,17 @@ test("THREATS P10: stamps that an author wrote while nobody looked count for not
   expect(write(stamped(made), stamped(made, asking("a:1")), "eve")).toMatchObject({ [creator]: "ada" });
 });
 
+test("THREATS P10: where nobody asks for the gateway a workload bears no stamps, so that none is believed when its namespace opts in", () => {
+  const forged = stamped({ [creator]: "grace", [templateWriter]: "grace", [owner]: "grace" });
+  const asking = stamped({ [creator]: "ada" }, { metadata: { labels: { "sidegate.dev/inject": "true" } } });
+  for (const before of [null, stamped({}), forged, asking])
+    expect(workloadStamps({ before, after: forged, user: "eve", deployer: false, optedIn: false })).toEqual({
+      [creator]: null,
+      [templateWriter]: null,
+      [owner]: null,
+    });
+});
+
 test("a workload's owner counts only where the whole namespace has opted in", () => {
   const behind = { creator: ARGO, templateWriter: ARGO, owner: "ada" };
   const made = { user: POD_CONTROLLERS[0], behind, deployers: [ARGO] };

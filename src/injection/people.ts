@@ -54,12 +54,16 @@ export interface WorkloadWrite {
   readonly optedIn: boolean;
 }
 
+const NO_STAMPS: Stamps = { [ANNOTATION.creator]: null, [ANNOTATION.templateWriter]: null, [ANNOTATION.owner]: null };
+
 /**
- * The stamps of a workload that somebody makes or changes. Controllers' writes are not shown to us, nor are those of templates that do
- * not ask for the gateway, where the namespace has not opted in: what stands on such a one is its author's word.
+ * The stamps of a workload that somebody makes or changes. Controllers' writes are not shown to us. Where neither namespace nor template
+ * asks for the gateway, nobody is known behind a workload, and it bears no stamps: else its author's would be believed as soon as the
+ * namespace opts in.
  */
 export function workloadStamps({ before, after, user, deployer, optedIn }: WorkloadWrite): Stamps {
-  const guarded = optedIn || asksForGateway(before) || !asksForGateway(after);
+  if (!optedIn && !asksForGateway(after)) return NO_STAMPS;
+  const guarded = optedIn || asksForGateway(before);
   const was = before === null ? { ...NOBODY, creator: user } : guarded ? peopleOf(before) : NOBODY;
   const rewritten = before === null || !equalJson(templateOf(before), templateOf(after));
   const owner = deployer ? peopleOf(after).owner : was.owner;

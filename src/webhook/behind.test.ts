@@ -58,6 +58,23 @@ test("a CronJob's Job has its CronJob's people; a Job that somebody made, his ow
   expect((await forged.behind(podBy(BY, reference("Job")))).creator).toBe("eve");
 });
 
+test("THREATS P10: a Job from before anybody looked does not get a CronJob's people by referring to it; one that was made of it does", async () => {
+  const above = reference("CronJob", "u2");
+  const template = (image: string, labels: object = {}) => ({
+    metadata: { labels },
+    spec: { containers: [{ image }] },
+  });
+  const cronJob = { ...object("u2", "alice"), spec: { jobTemplate: { spec: { template: template("a:1") } } } };
+  const job = (image: string): KubeObject => {
+    const labels = { "batch.kubernetes.io/job-name": "agent", "job-name": "agent", "controller-uid": "u1" };
+    return { ...object("u1", "", above), spec: { template: template(image, labels) } } as KubeObject;
+  };
+  const forged = finder({ Job: job("evil:1"), CronJob: cronJob });
+  expect((await forged.behind(podBy(BY, reference("Job")))).creator).toBe("");
+  const made = finder({ Job: job("a:1"), CronJob: cronJob });
+  expect((await made.behind(podBy(BY, reference("Job")))).creator).toBe("alice");
+});
+
 test.each([
   ["a person's pod, whatever it refers to", podBy("eve", reference("ReplicaSet"))],
   ["a pod without a workload", podBy(BY)],

@@ -5,6 +5,7 @@
  * Errs towards nobody: what cannot be found in time is not known, and the pod goes on without a name behind it.
  */
 import type { Clock } from "#core/clock.ts";
+import { equalJson } from "#core/json-diff.ts";
 import { Lru } from "#core/lru.ts";
 import { POD_CONTROLLERS } from "#injection/owner.ts";
 import { NOBODY, peopleOf, type WorkloadPeople } from "#injection/people.ts";
@@ -51,6 +52,8 @@ export function createBehind({ kube, clock, onFault }: BehindOptions): Behind {
     if (from === null || resource === undefined) return object === null ? NOBODY : peopleOf(object);
     const owner = await kube.get(resource, { namespace, name: from.name ?? "" });
     if (owner === null || owner.metadata.uid !== from.uid) return NOBODY;
+    // A Job refers to whatever CronJob its author likes; those of the one who wrote this template are behind it all the same.
+    if (object !== null && !equalJson(madeOf(object), madeOf(owner))) return NOBODY;
     // A Job that a CronJob's controller made bears no stamps: its CronJob does. A Deployment's ReplicaSet has the Deployment's copied.
     const above = resource.kind === "Job" && peopleOf(owner).creator === "" ? controllerOf(owner) : null;
     return above === null ? peopleOf(owner) : find(namespace, owner, above);
@@ -72,6 +75,29 @@ export function createBehind({ kube, clock, onFault }: BehindOptions): Behind {
     return people;
   };
 }
+
+interface Template {
+  readonly metadata?: {
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
+  readonly spec?: unknown;
+}
+
+/** What a Job's or a CronJob's pods are made of, without the labels that the API server adds to a Job's. */
+function madeOf(workload: KubeObject): object {
+  const { spec } = workload as KubeObject & {
+    readonly spec?: {
+      readonly template?: Template;
+      readonly jobTemplate?: { readonly spec?: { readonly template?: Template } };
+    };
+  };
+  const { metadata = {}, spec: pod = {} } = spec?.jobTemplate?.spec?.template ?? spec?.template ?? {};
+  const labels = Object.entries(metadata.labels ?? {}).filter(([name]) => !JOB_LABEL.test(name));
+  return { labels: Object.fromEntries(labels), annotations: metadata.annotations ?? {}, pod };
+}
+
+const JOB_LABEL = /^(batch\.kubernetes\.io\/)?(controller-uid|job-name)$/;
 
 export function controllerOf(object: unknown): Reference | null {
   const { metadata } = (object ?? {}) as { readonly metadata?: { readonly ownerReferences?: unknown } };

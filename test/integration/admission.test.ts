@@ -783,17 +783,40 @@ describe("THREATS P10: who made a workload, while nobody answers at the webhook"
   });
 
   test("elsewhere only a template that asks for the gateway is looked at", async () => {
-    expect(await make("free", deployment({ "sidegate.dev/creator": "grace" }))).toMatchObject({ status: 201 });
+    expect(await make("free", deployment({ "sidegate.dev/owner": "grace" }))).toMatchObject({ status: 201 });
     const asks = template({ "sidegate.dev/inject": "true" });
     expectRefused(await make("free", deployment({}, asks)), /creator/);
     expect(await make("free", deployment(STAMPS, asks))).toMatchObject({ status: 201 });
     expectRefused(await make("free", deployment({ ...STAMPS, "sidegate.dev/owner": "grace" }, asks)), /opted in/);
   });
 
+  test("where nobody looks no stamp is made, nor kept when a template is rewritten: the namespace may opt in tomorrow", async () => {
+    for (const name of ["creator", "template-writer"]) {
+      const forged = { [`sidegate.dev/${name}`]: "grace" };
+      expectRefused(await make("free", deployment(forged)), /take them out/);
+      expectRefused(await make("free", cronJob(forged, {}), "cronjobs"), /take them out/);
+    }
+    const controller = "system:serviceaccount:kube-system:deployment-controller";
+    const copied = { user: controller, groups: ["system:masters"] };
+    expect(await make("free", deployment(STAMPS), "replicasets", copied)).toMatchObject({ status: 201 });
+    // Stamped while the namespace had opted in.
+    const path = `${at("free", "replicasets")}/was-guarded`;
+    const guarded = { ...deployment(STAMPS), metadata: { name: "was-guarded", annotations: STAMPS } };
+    expect((await plane.call("POST", at("free", "replicasets"), guarded, copied)).status).toBe(201);
+    const patch = (body: object): Promise<Answer> => plane.call("PATCH", `${path}?dryRun=All`, body, AUTHOR);
+    expect(await patch({ spec: { replicas: 3 } })).toMatchObject({ status: 200 });
+    const rewrite = { spec: { template: { spec: { containers: [{ name: "app", image: "agent:2" }] } } } };
+    expectRefused(await patch(rewrite), /take them out/);
+    expectRefused(await patch({ metadata: { annotations: { "sidegate.dev/creator": "grace" } } }), /take them out/);
+    const out = { "sidegate.dev/creator": null, "sidegate.dev/template-writer": null };
+    expect(await patch({ ...rewrite, metadata: { annotations: out } })).toMatchObject({ status: 200 });
+  });
+
   test("what stood on it while nobody looked is nobody's word once its template asks for the gateway", async () => {
     const names = ["creator", "template-writer", "owner"].map((name) => `sidegate.dev/${name}`);
     const forged = Object.fromEntries(names.map((name) => [name, "grace"]));
-    const made = await plane.call("POST", at("free", "deployments"), deployment(forged), AUTHOR);
+    const by = { user: "system:serviceaccount:kube-system:deployment-controller", groups: ["system:masters"] };
+    const made = await plane.call("POST", at("free", "deployments"), deployment(forged), by);
     expect(made.status).toBe(201);
     const ask = (annotations: object): Promise<Answer> =>
       plane.call(

@@ -90,3 +90,29 @@ export function labelledWorkloadPolicy(): Policy {
     checks: [...CHECKS, ownerCheck("")],
   };
 }
+
+/**
+ * And where nobody asks for it: no stamp is made or kept there, since the namespace may opt in tomorrow. The webhook takes them away; only
+ * while it does not answer, whoever writes a workload that bears one is told to.
+ */
+export function unguardedWorkloadPolicy(): Policy {
+  const names = [ANNOTATION.creator, ANNOTATION.templateWriter];
+  const same = names.map((name) => `${now(name)} == ${annotation("oldObject", name)}`).join(" && ");
+  return {
+    ...BASE,
+    name: "sidegate-workloads-unguarded",
+    about: "What nobody looked at bears no stamp that might be believed later.",
+    params: false,
+    conditions: {
+      "not-by-controllers": NOT_BY_CONTROLLERS,
+      "bears-stamps": `${quotedList(names)}.exists(n, object.metadata.?annotations[?n].hasValue())`,
+      "not-labelled": `!(${labelled("object")})`,
+    },
+    checks: [
+      {
+        expression: `!variables.rewritten && ${same}`,
+        message: `metadata.annotations: ${names.join(" and ")} are the gateway's to write; take them out`,
+      },
+    ],
+  };
+}

@@ -38,6 +38,7 @@
   (dict "name" "sidegate-freezes" "policy" "sidegate-freezes")
   (dict "name" "sidegate-workloads" "policy" "sidegate-workloads" "params" "sidegate-injection" "namespaces" $all)
   (dict "name" "sidegate-workloads-labelled" "policy" "sidegate-workloads-labelled" "namespaces" $others)
+  (dict "name" "sidegate-workloads-unguarded" "policy" "sidegate-workloads-unguarded" "namespaces" $others)
 }}
 ---
 apiVersion: admissionregistration.k8s.io/v1
@@ -72,5 +73,5 @@ spec:
 
 {{/* For the controller's rights: policies and bindings by name. A test compares. */}}
 {{- define "sidegate.lockNames" -}}
-[sidegate-audience, sidegate-bindings, sidegate-entry, sidegate-forbidden, sidegate-forbidden-pods, sidegate-freezes, sidegate-gateway, sidegate-gateway-pods, sidegate-locked, sidegate-locked-entry, sidegate-locked-pods, sidegate-mesh, sidegate-mesh-entry, sidegate-namespace-parts, sidegate-namespaces, sidegate-namespaces-mode, sidegate-namespaces-tier, sidegate-resolvers, sidegate-resolvers-pods, sidegate-runtime, sidegate-runtime-pods, sidegate-tokens, sidegate-updates, sidegate-workloads, sidegate-workloads-labelled]
+[sidegate-audience, sidegate-bindings, sidegate-entry, sidegate-forbidden, sidegate-forbidden-pods, sidegate-freezes, sidegate-gateway, sidegate-gateway-pods, sidegate-locked, sidegate-locked-entry, sidegate-locked-pods, sidegate-mesh, sidegate-mesh-entry, sidegate-namespace-parts, sidegate-namespaces, sidegate-namespaces-mode, sidegate-namespaces-tier, sidegate-resolvers, sidegate-resolvers-pods, sidegate-runtime, sidegate-runtime-pods, sidegate-tokens, sidegate-updates, sidegate-workloads, sidegate-workloads-labelled, sidegate-workloads-unguarded]
 {{- end }}

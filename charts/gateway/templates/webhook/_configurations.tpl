@@ -30,10 +30,12 @@ service: { name: sidegate-webhook, namespace: {{ .root.Release.Namespace }}, pat
           request.operation == "CREATE" || object.spec.?template != oldObject.spec.?template || object.spec.?jobTemplate != oldObject.spec.?jobTemplate
           || ["creator", "template-writer", "owner"].exists(n, object.metadata.?annotations[?("sidegate.dev/" + n)] != oldObject.metadata.?annotations[?("sidegate.dev/" + n)])
       {{- if eq .inject "NotIn" }}
+      # Or bears stamps, which are taken away: nobody would know whose they are once the namespace opts in.
       - name: asks-for-the-gateway
         expression: >-
           [object.spec.?template.?metadata.?labels.orValue({}), object.spec.?jobTemplate.?spec.?template.?metadata.?labels.orValue({})]
           .exists(l, l[?"sidegate.dev/inject"].orValue("") == "true")
+          || ["creator", "template-writer"].exists(n, object.metadata.?annotations[?("sidegate.dev/" + n)].hasValue())
       {{- end }}
     failurePolicy: Ignore
     matchPolicy: Equivalent
