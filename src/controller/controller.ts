@@ -24,6 +24,7 @@ import { createFleet, createKnown } from "./fleet.ts";
 import { recordGone, workOnFreezes } from "./freezes.ts";
 import { createIssuer } from "./issue.ts";
 import { startLeading } from "./leading.ts";
+import { LEFT_OUT_KINDS, leftOutNotice } from "./left-out.ts";
 import { createMaker } from "./maker.ts";
 import { CONTROLLER_METRICS } from "./metrics.ts";
 import { startRounds } from "./rounds.ts";
@@ -102,6 +103,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     checkCaller: options.checkCaller,
     dns: options.dns,
     ...(options.onFullAllowed === undefined ? {} : { onFullAllowed: options.onFullAllowed }),
+    injection: options.injection,
     why: () => "its policies have not been compiled; their status says why",
   });
   const compiler = createCompiler({
@@ -124,6 +126,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     onDone: () => recompute.ask(),
     onFault: fault("compile"),
   });
+  const tell = createTell(kube, clock, fault("events"));
   let leading: AbortSignal | null = null;
   let server: BundleServer | null = null;
   const statuses = startRounds(
@@ -222,6 +225,9 @@ export async function startController(options: ControllerOptions): Promise<Contr
       own: namespace,
       clock,
       changed: () => recompute.ask(),
+      leftOut(name, kind) {
+        if (leading !== null) tell(leftOutNotice(name, known.namespaces.get(name)?.uid ?? "", kind));
+      },
       thawed(freeze) {
         if (leading !== null && acts !== null) recordGone(freeze, acts).catch(fault("freeze"));
       },
@@ -262,6 +268,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     for (const scope of ["all", "namespace", "pod"] as const) metrics.freezes.with(scope).value = 0;
     for (const { frozen, lifted } of known.freezes.values())
       if (lifted === null) metrics.freezes.with(frozen.scope).add(1);
+    for (const kind of LEFT_OUT_KINDS) metrics.leftOut.with(kind).value = known.leftOut.get(kind)?.size ?? 0;
     metrics.policies.clear();
     for (const { kind, status } of known.policies.values())
       metrics.policies.with(kind, status.ready?.status ?? "Unknown").add(1);
@@ -285,7 +292,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
           known,
           own: namespace,
           guarded: options.guarded,
-          tell: createTell(kube, clock, fault("events")),
+          tell,
           metrics,
           clock,
           certificates: () => certificates,

@@ -2,12 +2,16 @@
  * What every replica knows: the cluster's policies, targets, namespaces, Services, pods with a gateway, and the stored bundles; and out
  * of that, for each pod, which set it has and what it is to be given now. `recompute` is called after changes, with a short delay.
  *
- * Errs towards nothing: a pod that is not known, or whose set was never compiled, is given no bundle, and its sidecar denies.
+ * Errs towards nothing: a pod that is not known, that admission did not look at, or whose set was never compiled, is given no bundle, and
+ * its sidecar denies.
  */
 import { type Frozen, freezeOf } from "#contract/freeze.ts";
 import type { Clock } from "#core/clock.ts";
+import type { InjectionOptions } from "#injection/options.ts";
 import type { Offer } from "./bundle-server.ts";
+import { NOBODY_LOOKED, whyUnguarded } from "./guarded.ts";
 import { FROZEN_BUNDLE, type Issuer, type Surroundings } from "./issue.ts";
+import { type LeftOut, leftOutFreeze } from "./left-out.ts";
 import type { ObservedNamespace, ObservedPod, ObservedPolicy, ObservedTarget } from "./observed.ts";
 import type { ObservedFreeze } from "./observed-freeze.ts";
 import { type PolicySet, setFor, targetsFor } from "./policy-set.ts";
@@ -23,6 +27,7 @@ export interface Known {
   readonly pods: Map<string, ObservedPod>;
   readonly stored: Map<string, StoredBundle>;
   readonly freezes: Map<string, ObservedFreeze>;
+  readonly leftOut: LeftOut;
 }
 
 export function createKnown(): Known {
@@ -34,16 +39,19 @@ export function createKnown(): Known {
     pods: new Map(),
     stored: new Map(),
     freezes: new Map(),
+    leftOut: new Map(),
   };
 }
 
 export interface Assigned {
   readonly pod: ObservedPod;
   readonly set: PolicySet;
-  /** Null: its set was never compiled. */
+  /** Null: its set was never compiled, or it is given none. */
   readonly etag: string | null;
   /** Null: it is not frozen. */
   readonly frozen: Frozen | null;
+  /** Why admission has not looked at it; it is given nothing but a freeze. Null: it has. */
+  readonly unguarded: string | null;
 }
 
 export interface Fleet {
@@ -67,6 +75,8 @@ export interface FleetOptions {
   readonly dns: string;
   /** Namespaces whose agents go on unrecorded where the record is full. */
   readonly onFullAllowed?: ReadonlySet<string>;
+  /** What values say of exclusions and exemptions; absent or null: not known. */
+  readonly injection?: () => Pick<InjectionOptions, "excludedNamespaces" | "exemptions"> | null;
   /** Why a set has no bundle, when that is known here. */
   readonly why: (set: PolicySet) => string;
 }
@@ -93,8 +103,8 @@ export function createFleet(options: FleetOptions): Fleet {
   }
 
   /** A pod may be frozen before its set was ever compiled: it may have a bundle of another set. */
-  const bundleOf = (id: string, frozen: Frozen | null): StoredBundle | null =>
-    known.stored.get(id) ?? (frozen === null ? null : FROZEN_BUNDLE);
+  const bundleOf = (id: string, frozen: Frozen | null, unguarded: string | null): StoredBundle | null =>
+    (unguarded === null ? known.stored.get(id) : undefined) ?? (frozen === null ? null : FROZEN_BUNDLE);
 
   function recompute(): readonly string[] {
     const withTargets = new Set([...known.targets.values()].map(({ namespace }) => namespace));
@@ -104,6 +114,7 @@ export function createFleet(options: FleetOptions): Fleet {
     const next = new Map<string, Assigned>();
     const counted = new Map<string, { set: PolicySet; pods: number }>();
     const changed: string[] = [];
+    const injection = options.injection?.() ?? null;
 
     const freezes = Map.groupBy(known.freezes.values(), ({ namespace }) => namespace);
     const setOf = ({ namespace, labels }: ObservedPod): PolicySet => {
@@ -117,10 +128,9 @@ export function createFleet(options: FleetOptions): Fleet {
       }
       return set;
     };
-    const tagOf = (namespace: string, id: string, frozen: Frozen | null): string | null => {
-      const bundle = bundleOf(id, frozen);
+    const tagOf = (namespace: string, bundle: StoredBundle | null, frozen: Frozen | null): string | null => {
       if (bundle === null) return null;
-      const key = `${namespace}\0${id}\0${frozen?.id ?? ""}`;
+      const key = `${namespace}\0${bundle.id}\0${frozen?.id ?? ""}`;
       let tag = tags.get(key);
       if (tag === undefined) {
         const place = `${namespace}\0${frozen?.id ?? ""}`;
@@ -133,9 +143,12 @@ export function createFleet(options: FleetOptions): Fleet {
 
     for (const pod of known.pods.values()) {
       const set = setOf(pod);
-      const frozen = freezeOf([...(freezes.get(own) ?? []), ...(freezes.get(pod.namespace) ?? [])], own, pod);
-      const etag = tagOf(pod.namespace, set.id, frozen);
-      next.set(pod.uid, { pod, set, etag, frozen });
+      const frozen =
+        freezeOf([...(freezes.get(own) ?? []), ...(freezes.get(pod.namespace) ?? [])], own, pod) ??
+        leftOutFreeze(known.leftOut, pod.namespace);
+      const unguarded = whyUnguarded(pod, injection, known.namespaces.get(pod.namespace)?.labels ?? {});
+      const etag = tagOf(pod.namespace, bundleOf(set.id, frozen, unguarded), frozen);
+      next.set(pod.uid, { pod, set, etag, frozen, unguarded });
       const count = counted.get(set.id);
       if (count === undefined) counted.set(set.id, { set, pods: 1 });
       else count.pods++;
@@ -160,12 +173,14 @@ export function createFleet(options: FleetOptions): Fleet {
     offer(uid, address) {
       const its = assigned.get(uid);
       if (its === undefined) return none(503, "this pod is not known here (yet)");
-      const { pod, set, etag, frozen } = its;
+      const { pod, set, etag, frozen, unguarded } = its;
       if (checkCaller && !pod.addresses.includes(address))
         return pod.addresses.length === 0
           ? none(503, "this pod's address is not known here yet")
           : none(403, "the request does not come from the pod's address");
-      const bundle = bundleOf(set.id, frozen);
+      const bundle = bundleOf(set.id, frozen, unguarded);
+      // A label that has just been set may not have been seen yet.
+      if (bundle === null && unguarded !== null) return none(503, `${unguarded}: ${NOBODY_LOOKED}`);
       if (etag === null || bundle === null) return none(503, why(set));
       return {
         kind: "bundle",

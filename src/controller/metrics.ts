@@ -113,6 +113,13 @@ export const CONTROLLER_METRICS = {
     labels: [],
     maxSeries: 1,
   },
+  leftOut: {
+    name: "sidegate_left_out_namespaces",
+    type: "gauge",
+    help: "Namespaces of which nothing is kept, since the cluster has too many of these objects and they have the most; their agents are frozen.",
+    labels: ["kind"],
+    maxSeries: 3,
+  },
   exemptPods: {
     name: "sidegate_exempt_pods",
     type: "gauge",

@@ -4,6 +4,7 @@ import { AgentPolicySpec, ClusterAgentPolicySpec, type Condition, type LabelSele
 import { ANNOTATION } from "#contract/names.ts";
 import { TargetSpec } from "#contract/target.ts";
 import type { KubeObject } from "#kube/port.ts";
+import { timeOf } from "./guarded.ts";
 import { observationOf } from "./observation.ts";
 import type { Labels } from "./selector.ts";
 
@@ -47,6 +48,9 @@ export interface ObservedPod {
   readonly name: string;
   readonly uid: string;
   readonly labels: Labels;
+  readonly serviceAccount: string;
+  /** Wall milliseconds; 0: not known. */
+  readonly madeMs: number;
   readonly addresses: readonly string[];
 }
 
@@ -101,6 +105,7 @@ function observeStatus(object: KubeObject): ObservedStatus {
 }
 
 interface PodObject extends KubeObject {
+  readonly spec?: { readonly serviceAccountName?: string };
   readonly status?: {
     readonly phase?: string;
     readonly podIP?: string;
@@ -110,11 +115,13 @@ interface PodObject extends KubeObject {
 
 /** Null: it has no gateway, or it has ended. */
 export function observePod(object: KubeObject): ObservedPod | null {
-  const { metadata, status } = object as PodObject;
-  const { namespace = "", name, uid = "", labels = {}, annotations = {} } = metadata;
+  const { metadata, spec, status } = object as PodObject;
+  const { namespace = "", name, uid = "", labels = {}, annotations = {}, creationTimestamp } = metadata;
   if (annotations[ANNOTATION.injected] === undefined) return null;
   if (status?.phase === "Succeeded" || status?.phase === "Failed") return null;
-  return { namespace, name, uid, labels, addresses: (status?.podIPs ?? []).map(({ ip }) => ip) };
+  const serviceAccount = spec?.serviceAccountName ?? "default";
+  const addresses = (status?.podIPs ?? []).map(({ ip }) => ip);
+  return { namespace, name, uid, labels, serviceAccount, madeMs: timeOf(creationTimestamp), addresses };
 }
 
 export function observeNamespace(object: KubeObject, nowMs: number): ObservedNamespace {

@@ -63,7 +63,12 @@ test("1,000 pods and 100 policies: reconciled in a fraction of a second, in litt
     why: () => "",
   });
   for (let n = 0; n < NAMESPACES; n++)
-    known.namespaces.set(`ns-${n}`, { labels: {}, uid: "", observeUntilMs: 0, observeFault: "" });
+    known.namespaces.set(`ns-${n}`, {
+      labels: { "sidegate.dev/inject": "all" },
+      uid: "",
+      observeUntilMs: 0,
+      observeFault: "",
+    });
   for (let n = 0; n < 100; n++) known.policies.set(`policy-${n}`, policyAt(n, 1));
   for (let n = 0; n < PODS; n++) {
     const pod = observePod({

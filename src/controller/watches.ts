@@ -5,7 +5,9 @@ import { type CacheOptions, startCache } from "#kube/cache.ts";
 import type { SecretObject } from "#kube/certificate-keeper.ts";
 import { hasStatus, type Kube, type KubeObject, type Resource, type Scope } from "#kube/port.ts";
 import { RESOURCE } from "#kube/resources.ts";
+import type { FairShare } from "#kube/shares.ts";
 import type { Known } from "./fleet.ts";
+import type { LeftOutKind } from "./left-out.ts";
 import { observeNamespace, observePod, observePolicy, observeTarget } from "./observed.ts";
 import { type ObservedFreeze, observeFreeze } from "./observed-freeze.ts";
 import { clusterAddresses } from "./services.ts";
@@ -17,6 +19,8 @@ export interface WatchOptions {
   readonly own: string;
   readonly clock: Clock;
   readonly changed: () => void;
+  /** A namespace has so much that nothing of it is kept. */
+  readonly leftOut?: (namespace: string, kind: LeftOutKind) => void;
   /** A freeze is not there any more. */
   readonly thawed?: (freeze: ObservedFreeze) => void;
   readonly onFault: CacheOptions<unknown>["onFault"];
@@ -36,13 +40,23 @@ const MAX = {
 /** Resolves when everything was listed once. */
 export async function watchAll(options: WatchOptions): Promise<void> {
   const { known, own, clock } = options;
+  const fair = (kind: LeftOutKind): FairShare => ({
+    spared: own,
+    onLeftOut(namespaces) {
+      const before = known.leftOut.get(kind);
+      const since = new Date(clock.wallMs()).toISOString();
+      known.leftOut.set(kind, new Map([...namespaces].map((name) => [name, before?.get(name) ?? since])));
+      for (const name of namespaces) if (before?.has(name) !== true) options.leftOut?.(name, kind);
+      options.changed();
+    },
+  });
   const follow = <V>(
     resource: Resource,
     project: (object: KubeObject) => V | null,
-    into: { readonly map: Map<string, V>; readonly max: number; readonly scope?: Scope },
+    into: { readonly map: Map<string, V>; readonly max: number; readonly scope?: Scope; readonly fair?: FairShare },
   ): Promise<void> => {
     const { kube, changed, onFault, signal } = options;
-    const { map, max, scope } = into;
+    const { map, max, scope, fair: share } = into;
     return startCache<V>({
       kube,
       resource,
@@ -51,6 +65,7 @@ export async function watchAll(options: WatchOptions): Promise<void> {
       signal,
       maxEntries: max,
       ...(scope === undefined ? {} : { scope }),
+      ...(share === undefined ? {} : { fair: share }),
       onChange(key, value) {
         if (value === undefined) map.delete(key);
         else map.set(key, value);
@@ -81,6 +96,7 @@ export async function watchAll(options: WatchOptions): Promise<void> {
       onFault: options.onFault,
       signal: options.signal,
       maxEntries: MAX.freezes,
+      ...(scope.namespace === undefined ? { fair: fair("freezes") } : {}),
       onChange(key, value) {
         const before = known.freezes.get(key);
         if (value !== undefined) known.freezes.set(key, value);
@@ -94,9 +110,9 @@ export async function watchAll(options: WatchOptions): Promise<void> {
   await Promise.all([
     // Nothing is served before it is known who is frozen; only where the resource itself is missing (CRDs of an older release) nobody is.
     missing(options.kube, RESOURCE.freeze).then((none) => (none ? undefined : Promise.all(freezes))),
-    follow(RESOURCE.agentPolicy, observePolicy, { map: known.policies, max: MAX.policies }),
+    follow(RESOURCE.agentPolicy, observePolicy, { map: known.policies, max: MAX.policies, fair: fair("policies") }),
     follow(RESOURCE.clusterAgentPolicy, observePolicy, { map: known.policies, max: MAX.policies }),
-    follow(RESOURCE.egressTarget, observeTarget, { map: known.targets, max: MAX.targets }),
+    follow(RESOURCE.egressTarget, observeTarget, { map: known.targets, max: MAX.targets, fair: fair("targets") }),
     follow(RESOURCE.namespace, (object) => observeNamespace(object, clock.wallMs()), {
       map: known.namespaces,
       max: MAX.namespaces,

@@ -9,7 +9,7 @@ afterEach(() => {
   abort = new AbortController();
 });
 
-const service = (name: string, value = "1") => ({ metadata: { namespace: "a", name, labels: { value } } });
+const service = (name: string, value = "1", namespace = "a") => ({ metadata: { namespace, name, labels: { value } } });
 
 function setUp(maxEntries = 10_000) {
   const kube = fakeKube();
@@ -90,5 +90,53 @@ test("more objects than the bound are a fault told once, not memory; the others 
   kube.endWatches();
   await until(() => heard.includes("a/s8=2"));
   expect([...cache.entries.keys()].sort()).toEqual(["a/s0", "a/s1", "a/s8"]);
+  expect(faults).toHaveLength(1);
+});
+
+test("with fair shares the namespace with the most is left out as a whole and named, whoever comes last; when it has fewer it is back", async () => {
+  const kube = fakeKube();
+  const left: string[][] = [];
+  const faults: string[] = [];
+  const of = (namespace: string, from: number, count: number) =>
+    Array.from({ length: count }, (_, n) => service(`s${from + n}`, "1", namespace));
+  kube.seed(RESOURCE.service, [...of("big", 0, 6), ...of("own", 0, 9)]);
+  let told = (): void => undefined;
+  const cache = startCache<string>({
+    kube,
+    resource: RESOURCE.service,
+    project: ({ metadata }) => metadata.labels?.["value"] ?? null,
+    onChange: () => told(),
+    onFault: (fault) => void faults.push(String(fault)),
+    maxEntries: 17,
+    fair: {
+      spared: "own",
+      onLeftOut(namespaces) {
+        left.push([...namespaces]);
+        told();
+      },
+    },
+    signal: abort.signal,
+  });
+  const until = async (enough: () => boolean): Promise<void> => {
+    while (!enough())
+      await new Promise<void>((resolve) => {
+        told = resolve;
+      });
+  };
+  await cache.synced;
+  expect([cache.entries.size, left]).toEqual([15, []]);
+  while ((kube.calls.get("watch services") ?? 0) === 0) await Promise.resolve();
+  for (const one of of("small", 0, 3)) await kube.create(RESOURCE.service, one);
+  await until(() => cache.get("small/s2") !== undefined);
+  expect(left).toEqual([["big"]]);
+  expect(faults).toEqual([expect.stringContaining("none of namespace big is seen")]);
+  expect([...cache.entries.keys()].filter((key) => key.startsWith("big/"))).toEqual([]);
+  // What it makes meanwhile is not kept, and what it takes away is found out by the next listing.
+  for (const one of of("big", 6, 1)) await kube.create(RESOURCE.service, one);
+  for (let n = 0; n < 2; n++) await kube.remove(RESOURCE.service, { namespace: "big", name: `s${n}` });
+  kube.endWatches();
+  await until(() => left.length === 2);
+  expect(left[1]).toEqual([]);
+  expect(cache.entries.size).toBe(17);
   expect(faults).toHaveLength(1);
 });

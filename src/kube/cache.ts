@@ -3,10 +3,12 @@
  * object is kept, so that a thousand pods cost a thousand small values.
  *
  * Bounded in entries: what is more is told once for each listing and left out, and looked for again whenever the watch ends; everything
- * else goes on. Errs towards the last state known: a lost connection changes nothing and is tried again, ever more slowly.
+ * else goes on. With a fair share it is the namespace with the most that is left out, as a whole, so that nobody hides another's objects.
+ * Errs towards the last state known: a lost connection changes nothing and is tried again, ever more slowly.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { hasStatus, type Kube, type KubeObject, keyOf, nameOf, type Resource, type Scope } from "./port.ts";
+import { createShares, type FairShare, namespaceOf } from "./shares.ts";
 
 export interface CacheOptions<V> {
   readonly kube: Kube;
@@ -18,6 +20,8 @@ export interface CacheOptions<V> {
   readonly onChange: (key: string, value: V | undefined, before: V | undefined) => void;
   readonly onFault: (fault: unknown, resource: Resource) => void;
   readonly maxEntries: number;
+  /** Absent: who comes last is left out. */
+  readonly fair?: FairShare;
   readonly signal: AbortSignal;
 }
 
@@ -34,8 +38,9 @@ const FIRST_RETRY_MS = 200;
 const MAX_RETRY_MS = 15_000;
 
 export function startCache<V>(options: CacheOptions<V>): Cache<V> {
-  const { kube, resource, scope = {}, project, onChange, onFault, maxEntries, signal } = options;
+  const { kube, resource, scope = {}, project, onChange, onFault, maxEntries, fair, signal } = options;
   const entries = new Map<string, V>();
+  const shares = fair === undefined ? null : createShares(fair);
   /** Something was left out since the last listing began. */
   let full = false;
   const { promise: synced, resolve, reject } = Promise.withResolvers<void>();
@@ -45,21 +50,35 @@ export function startCache<V>(options: CacheOptions<V>): Cache<V> {
     if (value === null) {
       if (before === undefined) return;
       entries.delete(key);
+      shares?.count(key, -1);
       onChange(key, undefined, before);
       return;
     }
-    if (before === undefined && entries.size >= maxEntries) {
-      if (!full)
+    if (shares?.leftOut(key) === true) return;
+    if (before === undefined && entries.size >= maxEntries && !makeRoom(key)) {
+      if (!full && shares?.leftOut(key) !== true)
         onFault(new RangeError(`more than ${maxEntries} ${resource.plural}: the others are not seen`), resource);
       full = true;
       return;
     }
     entries.set(key, value);
+    if (before === undefined) shares?.count(key, 1);
     onChange(key, value, before);
   }
 
-  async function relist(): Promise<string> {
+  /** Leaves out whoever has the most; true: that is not who comes now. */
+  function makeRoom(key: string): boolean {
+    const loser = shares?.leaveOutLargest(key) ?? null;
+    if (loser === null) return false;
+    const why = `more than ${maxEntries} ${resource.plural}: none of namespace ${loser} is seen, which has the most`;
+    onFault(new RangeError(why), resource);
+    for (const other of entries.keys()) if (namespaceOf(other) === loser) set(other, null);
+    return loser !== namespaceOf(key);
+  }
+
+  async function relist(again = true): Promise<string> {
     const seen = new Set<string>();
+    const wanted = new Map<string, number>();
     let continues = "";
     let version = "";
     full = false;
@@ -68,11 +87,16 @@ export function startCache<V>(options: CacheOptions<V>): Cache<V> {
       for (const object of page.items) {
         const key = keyOf(nameOf(object));
         seen.add(key);
-        set(key, project(object));
+        const value = project(object);
+        if (value !== null && shares !== null) wanted.set(namespaceOf(key), (wanted.get(namespaceOf(key)) ?? 0) + 1);
+        set(key, value);
       }
       ({ continues, resourceVersion: version } = page);
     } while (continues !== "");
     for (const key of entries.keys()) if (!seen.has(key)) set(key, null);
+    // Those for whom there is room again are told to be only when they have been listed.
+    if (again && shares?.takeBack(wanted, maxEntries - entries.size) === true) return await relist(false);
+    shares?.tell();
     resolve();
     return version;
   }
@@ -89,7 +113,7 @@ export function startCache<V>(options: CacheOptions<V>): Cache<V> {
           if (event.type === "BOOKMARK") continue;
           set(keyOf(nameOf(event.object)), event.type === "DELETED" ? null : project(event.object));
         }
-        if (full) version = "";
+        if (full || shares?.any() === true) version = "";
       } catch (fault) {
         if (signal.aborted) break;
         // 410: what happened since is forgotten. Anything else may have lost an event, and a list costs little.

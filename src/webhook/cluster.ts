@@ -124,6 +124,8 @@ export async function joinCluster(config: Config<typeof CLUSTER_SHAPE>, options:
   }, CERTIFICATES_EVERY_MS);
   timer.unref();
 
+  // Whose are left out is refused by the API server itself, or its frameworks are told to be quiet: neither is anybody else's affair.
+  const fair = { spared: namespace, onLeftOut: () => undefined };
   const namespaces = startCache<Readonly<Record<string, string>>>({
     kube,
     resource: RESOURCE.namespace,
@@ -152,6 +154,7 @@ export async function joinCluster(config: Config<typeof CLUSTER_SHAPE>, options:
     onChange: () => undefined,
     onFault: (fault) => onFault("limit ranges", fault),
     maxEntries: MAX_RANGES,
+    fair,
     signal,
   });
   // Until targets are known nothing is named: whoever reports then is refused anyway.
@@ -163,6 +166,7 @@ export async function joinCluster(config: Config<typeof CLUSTER_SHAPE>, options:
     onChange: () => quiet.clear(),
     onFault: (fault) => onFault("targets", fault),
     maxEntries: MAX_TARGETS,
+    fair,
     signal,
   });
   await Promise.all([namespaces.synced, told.synced, ranges.synced]);

@@ -34,7 +34,7 @@ export interface Lab {
   stop(): Promise<void>;
 }
 
-/** With our custom resources, and the namespaces `sidegate` and `team`. */
+/** With our custom resources, and the namespaces `sidegate` and `team`, which has opted in. */
 export async function startLab(): Promise<Lab> {
   if (BIN === null) throw new Error(NEEDED);
   const plane = await startControlPlane(BIN);
@@ -105,7 +105,12 @@ export async function startLab(): Promise<Lab> {
   };
   const crds = lab.kubectl(["apply", "-f", path.join(ROOT, "charts/gateway/crds")]);
   if (!crds.ok) throw new Error(crds.text);
-  for (const name of ["sidegate", "team"]) lab.apply({ apiVersion: "v1", kind: "Namespace", metadata: { name } });
+  const optedIn = { "sidegate.dev/inject": "all" };
+  for (const [name, labels] of [
+    ["sidegate", {}],
+    ["team", optedIn],
+  ] as const)
+    lab.apply({ apiVersion: "v1", kind: "Namespace", metadata: { name, labels } });
   lab.apply({ apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "default", namespace: "team" } });
   await until(10_000, "the custom resources", async () => {
     const { status } = await plane.call("GET", "/apis/sidegate.dev/v1alpha1/egresstargets");

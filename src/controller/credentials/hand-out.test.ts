@@ -128,8 +128,16 @@ class World {
     this.kube.seed(RESOURCE.pod, [injectedPod(namespace, name)]);
     const policy = { kind: "AgentPolicy", namespace, name: `p-${name}` } as Parameters<typeof makeSet>[0][number];
     const set = makeSet([policy], namespace);
-    const pod: ObservedPod = { namespace, name, uid, labels: {}, addresses: [address] };
-    this.assigned.set(uid, { pod, set, etag: "e", frozen: null });
+    const pod: ObservedPod = {
+      namespace,
+      name,
+      uid,
+      labels: {},
+      serviceAccount: "default",
+      madeMs: 0,
+      addresses: [address],
+    };
+    this.assigned.set(uid, { pod, set, etag: "e", frozen: null, unguarded: null });
     const rules = names.map((code) => ({ policy: "p", rule: "credential", code, file: "p.rego", line: 1 }));
     const policies = [{ name: "p", mode, scope }];
     this.known.stored.set(set.id, {

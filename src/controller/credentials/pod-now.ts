@@ -6,17 +6,16 @@
  * So a pod that admission does not look at is refused, whatever it bears: there, containers of our names are anybody's. And what would
  * run past the gateway is: then no credential is handed out.
  */
-import { NAMESPACE_LABEL } from "#contract/control-environment.ts";
-import { ANNOTATION, LABEL } from "#contract/names.ts";
+import { ANNOTATION } from "#contract/names.ts";
 import type { PodIdentity } from "#identity/pod-token.ts";
 import { optionsFor } from "#injection/complete-options.ts";
-import { exemptionFor } from "#injection/exemptions.ts";
 import { hasOurVolumeName } from "#injection/forbidden-volume.ts";
 import { injectPod } from "#injection/inject.ts";
 import type { InjectionOptions } from "#injection/options.ts";
 import { hasOurName } from "#injection/pod-containers.ts";
 import type { Kube, KubeObject } from "#kube/port.ts";
 import { RESOURCE } from "#kube/resources.ts";
+import { NOBODY_LOOKED, timeOf, whyUnguarded } from "../guarded.ts";
 import type { Labels } from "../selector.ts";
 
 interface PodObject extends KubeObject {
@@ -41,26 +40,17 @@ export async function whyNotNow(
   if (pod.metadata.annotations?.[ANNOTATION.injected] === undefined) return "the pod has no gateway";
   const { injection, namespaceLabels } = options;
   if (injection === null) return "it is not known here (yet) what injection makes of a pod";
-  const unguarded = whyUnguarded(pod, injection, namespaceLabels);
-  if (unguarded !== null) return `${unguarded}: nobody has looked whether the gateway in it is ours`;
+  const { labels = {}, creationTimestamp } = pod.metadata;
+  const serviceAccount = pod.spec?.serviceAccountName ?? "default";
+  const about = { namespace, labels, serviceAccount, madeMs: timeOf(creationTimestamp) };
+  const unguarded = whyUnguarded(about, injection, namespaceLabels);
+  if (unguarded !== null) return `${unguarded}: ${NOBODY_LOOKED}`;
   const again = injectPod(pod, optionsFor(injection, namespace, namespaceLabels), () => {
     throw new Error("an injected pod has a uid");
   });
   if (again.kind === "injected") return null;
   const theirs = again.violations.find(({ field }) => !isOurs(pod, field));
   return theirs === undefined ? null : `the pod runs past the gateway: ${theirs.field}: ${theirs.message}`;
-}
-
-/** Why admission has not compared the pod's containers of our names with what injection makes. Null: it has. */
-function whyUnguarded(pod: PodObject, injection: InjectionOptions, namespaceLabels: Labels): string | null {
-  const { namespace = "", labels = {}, creationTimestamp = "" } = pod.metadata;
-  if (injection.excludedNamespaces.includes(namespace)) return `namespace ${namespace} is excluded`;
-  if (namespaceLabels[NAMESPACE_LABEL.inject] !== "all" && labels[LABEL.inject] !== "true")
-    return "neither the pod nor its namespace has opted in";
-  // One that holds now held then, too: they only end. Where that time cannot be read, each has held.
-  const madeMs = Date.parse(creationTimestamp);
-  const exempt = exemptionFor(injection, namespace, pod, Number.isNaN(madeMs) ? 0 : madeMs);
-  return exempt === null ? null : "the pod's service account is or was exempt";
 }
 
 function isOurs({ spec = {} }: PodObject, field: string): boolean {
