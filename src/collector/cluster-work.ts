@@ -19,13 +19,14 @@ import type { SenderLimits } from "./limits.ts";
 import { COLLECTOR_METRICS } from "./metrics.ts";
 import { createReadApi, type ReadApi } from "./read-api.ts";
 import { ReadLog } from "./read-log.ts";
-import { ReadThread } from "./read-worker.ts";
+import { ReadingFault, ReadThread } from "./read-worker.ts";
 import { createReaders } from "./readers.ts";
 import { type RetentionRules, retain } from "./retention.ts";
 import { Room } from "./room.ts";
 import { Rounds } from "./rounds.ts";
 import type { ClusterDoor, HttpResponse, ServerOptions } from "./server.ts";
-import { ALIVE_MS } from "./verify.ts";
+import { Turns } from "./turns.ts";
+import { ALIVE_MS, type VerifyReport } from "./verify.ts";
 
 export interface ClusterOptions {
   /** Asked about readers. Null: nobody reads over the network. */
@@ -67,6 +68,7 @@ const MEASURE_EVERY_MS = 5_000;
 /** Of so many bytes that came, at least one measure: a volume must not fill up between two of them. */
 const MEASURE_EVERY_BYTES = 1024 * 1024;
 const COUNT_EVERY_MS = 30_000;
+const READINGS_EVERY_MS = 30_000;
 const MAX_VERIFY_MS = 3 * 3_600_000;
 
 const Act = Type.Object(
@@ -125,17 +127,44 @@ export async function startClusterWork(base: Base, options: ClusterOptions): Pro
     metrics.removed.with("size").add(removed.size);
     metrics.retainedAt.with().value = clock.wallMs() / 1000;
     await room.measure();
+    turns.retained(removed.age + removed.size);
+    if (again) {
+      again = false;
+      rounds.soon("verify");
+    }
     if (removed.overBytes > 0)
       throw new Error(
         `the store is ${removed.overBytes} bytes over its bound, and nothing more may go: legal holds, acts, or lines that are too young`,
       );
   }
 
+  const log = new ReadLog(base, (cause) => fault("read log", cause));
   const reading = new ReadThread(options.thread);
   const verifying = new ReadThread(options.thread);
+  /** A verification gave way. */
+  let again = false;
+  const turns = new Turns({
+    pressing() {
+      const { secondsLeft, usedBytes } = room.state;
+      const { maxBytes } = options.retention();
+      return secondsLeft * 1_000 < MAX_VERIFY_MS || (maxBytes > 0 && usedBytes > maxBytes);
+    },
+    interrupt: () => verifying.interrupt(),
+  });
   async function verify(): Promise<void> {
     const question = { kind: "verify", publicKey: base.signer.publicPem, nowMs: clock.wallMs() } as const;
-    const report = await verifying.ask(question, MAX_VERIFY_MS);
+    const asked = verifying.ask(question, MAX_VERIFY_MS);
+    turns.verifies(true);
+    let report: VerifyReport;
+    try {
+      report = await asked;
+    } catch (cause) {
+      if (!(cause instanceof ReadingFault) || cause.code !== "yielded") throw cause;
+      again = true;
+      return;
+    } finally {
+      turns.verifies(false);
+    }
     const tails = report.findings.filter(({ kind }) => kind === "tail").length;
     metrics.verified.with().value = report.ok ? 1 : 0;
     metrics.verifyFindings.with("tail").value = tails;
@@ -143,10 +172,14 @@ export async function startClusterWork(base: Base, options: ClusterOptions): Pro
     metrics.verifiedAt.with().value = clock.wallMs() / 1000;
   }
 
-  rounds.every(MEASURE_EVERY_MS, "room", async () => void (await room.measure()));
+  rounds.every(MEASURE_EVERY_MS, "room", async () => {
+    await room.measure();
+    turns.look();
+  });
   rounds.every(COUNT_EVERY_MS, "count", count);
   // A verification holds one state of the store: what is removed beside it, the log keeps.
-  rounds.everyAlone(options.retainEveryMs, "retention", applyRetention);
+  rounds.everyAlone(options.retainEveryMs, "retention", applyRetention, () => turns.asked());
+  rounds.every(READINGS_EVERY_MS, "read log", () => log.tellRepeats());
   rounds.everyAlone(options.verifyEveryMs, "verify", verify);
 
   options.registry.beforeReading(() => {
@@ -161,7 +194,6 @@ export async function startClusterWork(base: Base, options: ClusterOptions): Pro
     metrics.senders.with("missing").value = counts.missing;
   });
 
-  const log = new ReadLog(base, (cause) => fault("read log", cause));
   const read: ReadApi =
     options.kube === null
       ? () => Promise.resolve({ outcome: "unknown", status: 404, body: { error: "nobody reads here" } })

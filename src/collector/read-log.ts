@@ -1,6 +1,6 @@
 /**
  * Every reading is itself on record, before its answer is given: who, which namespace, by which filter. The same question again within
- * a minute (following the record asks four times a second) is counted, and told with the next act of its kind or when we end.
+ * a minute (following the record asks four times a second) is counted, and told with the next act of its kind, a moment after that minute, or when we end.
  *
  * Errs towards no answer: a reading that cannot be recorded is not answered.
  */
@@ -49,6 +49,16 @@ export class ReadLog {
     const repeats = before === undefined || before.repeats === 0 ? {} : { repeats: before.repeats };
     await recordAct(this.#options, "read", { by, namespace, what, ...members, ...repeats });
     this.#kinds.set(key, { reading, sinceMs: this.#clock.elapsedMs(), repeats: 0 });
+  }
+
+  /** Now and then: what was counted in a minute that is over. */
+  async tellRepeats(): Promise<void> {
+    const now = this.#clock.elapsedMs();
+    for (const [key, kind] of this.#kinds.entries()) {
+      if (now - kind.sinceMs < WINDOW_MS) continue;
+      this.#kinds.delete(key);
+      await this.#tell(kind);
+    }
   }
 
   /** At the end: what was only counted. */

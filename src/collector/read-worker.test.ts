@@ -53,6 +53,18 @@ test("a question that takes too long costs its thread, and the next one gets ano
   expect(await next).toEqual([]);
 });
 
+test("a question that gives way says so, and the next one gets another thread; where nothing is asked nothing ends", async () => {
+  const { made, thread } = threads();
+  thread.interrupt();
+  const asked = thread.ask(FIND, 10_000);
+  thread.interrupt();
+  await expect(asked).rejects.toMatchObject({ code: "yielded" });
+  expect(made[0]?.terminated).toBe(true);
+  const again = thread.ask(FIND, 10_000);
+  made[1]?.answer([]);
+  expect(await again).toEqual([]);
+});
+
 test("a thread that dies fails what it was at, and nothing else; a store that is not there says so", async () => {
   const { made, thread } = threads();
   const [a, b] = [thread.ask(FIND, 10_000), thread.ask(FIND, 10_000)];

@@ -71,7 +71,7 @@ export async function answerOf(database: string, question: Question): Promise<un
 
 /** Too long a reading, or too many at once: the question can be narrowed, or asked again. */
 export class ReadingFault extends Error {
-  readonly code: "busy" | "timeout" | "failed";
+  readonly code: "busy" | "timeout" | "failed" | "yielded";
   constructor(code: ReadingFault["code"], message: string) {
     super(message);
     this.code = code;
@@ -107,6 +107,11 @@ export class ReadThread {
       this.#waiting.push({ question, limitMs, resolve: (answer) => resolve(answer as Answers[K]), reject });
       this.#next();
     });
+  }
+
+  /** What is under way is ended, and its asker told `yielded`. */
+  interrupt(): void {
+    if (this.#current !== null) this.#drop(new ReadingFault("yielded", "something more urgent had to be done"));
   }
 
   async close(): Promise<void> {

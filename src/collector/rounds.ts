@@ -23,9 +23,10 @@ export class Rounds {
     this.#timers.push(timer);
   }
 
-  /** As `every`; a round waits until no other of this kind is under way. */
-  everyAlone(everyMs: number, name: string, work: () => Promise<void>): void {
+  /** As `every`; a round waits until no other of this kind is under way. `asked`: called before it waits. */
+  everyAlone(everyMs: number, name: string, work: () => Promise<void>, asked: () => void = () => undefined): void {
     this.every(everyMs, name, () => {
+      asked();
       const mine = this.#alone.then(() => (this.#closed ? undefined : work()));
       this.#alone = mine.catch(() => undefined);
       return mine;

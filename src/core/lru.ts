@@ -43,6 +43,10 @@ export class Lru<K, V> {
     this.#entries.clear();
   }
 
+  entries(): Iterable<readonly [K, V]> {
+    return this.#entries.entries();
+  }
+
   values(): Iterable<V> {
     return this.#entries.values();
   }

@@ -18,6 +18,7 @@ export interface PolledFilesOptions<T> {
   readonly parse: (contents: readonly string[]) => T;
   /** Milliseconds; 0: only when `poll` is called. */
   readonly everyMs: number;
+  /** Throws where the value cannot be taken over after all: as if it did not fit. */
   readonly onChange: (value: T) => void;
   readonly onFault: (fault: unknown) => void;
 }
@@ -32,18 +33,20 @@ export function pollFiles<T>(options: PolledFilesOptions<T>): PolledFiles<T> {
   timer?.unref();
 
   function poll(): boolean {
+    const before = current;
     try {
       const next = read();
       if (next.every((text, index) => text === contents[index])) return false;
-      const parsed = parse(next);
+      current = parse(next);
+      onChange(current);
       contents = next;
-      current = parsed;
+      return true;
     } catch (fault) {
+      // Tried again at the next reading.
+      current = before;
       onFault(fault);
       return false;
     }
-    onChange(current);
-    return true;
   }
 
   return {
