@@ -1,7 +1,9 @@
 import { expect, test } from "vitest";
+import { createKnown } from "./fleet.ts";
 import { observePolicy, observeTarget } from "./observed.ts";
 import { contentOf, setFor, sourcesOf, targetsFor } from "./policy-set.ts";
 import { selects } from "./selector.ts";
+import { targetVerdict } from "./status.ts";
 
 const policy = (kind: string, namespace: string, name: string, spec: object = {}) =>
   observePolicy({
@@ -88,6 +90,46 @@ test("the cluster's targets come first: a namespace cannot replace one by its na
     "own.example",
   ]);
   expect(targetsFor(targets, "sidegate", "").map(({ name }) => name)).toEqual(["api"]);
+});
+
+test("THREATS C3: a namespace cannot put a host of the cluster's under a name that no rule of the cluster speaks of", () => {
+  const target = (namespace: string, name: string, spec: object) =>
+    observeTarget({ metadata: { namespace, name }, spec: { ports: [443], ...spec } } as Parameters<
+      typeof observeTarget
+    >[0]);
+  const cluster = [
+    target("sidegate", "corp", { hosts: ["*.corp.example"] }),
+    target("sidegate", "api", { hosts: ["api.example"] }),
+    target("sidegate", "net", { hosts: ["net.example"], addresses: ["10.1.0.0/16"] }),
+    target("sidegate", "broken", { hosts: [7] }),
+  ];
+  const kept = (name: string, spec: object): boolean =>
+    targetsFor([...cluster, target("team", name, spec)], "sidegate", "team").some((one) => one.namespace === "team");
+  // An exact host would hide the wildcard, also for other ports; a narrower range the wider one.
+  expect(kept("mine", { hosts: ["git.corp.example"] })).toBe(false);
+  expect(kept("mine", { hosts: ["*.corp.example"] })).toBe(false);
+  expect(kept("mine", { hosts: ["own.example", "api.example"], ports: [8080] })).toBe(false);
+  expect(kept("mine", { hosts: ["own.example"], addresses: ["10.1.2.3"] })).toBe(false);
+  expect(kept("mine", { hosts: ["own.example"], addresses: ["10.1.0.0/16"] })).toBe(false);
+  expect(kept("broken", { hosts: ["own.example"] })).toBe(false);
+  for (const spec of [
+    { hosts: ["own.example"], addresses: ["10.2.0.0/16"] },
+    { hosts: ["own.example"], addresses: ["10.1.2.3"], ports: [5432] },
+    // One label, never more; and what lies above a host of the cluster's leaves that one alone.
+    { hosts: ["a.git.corp.example"] },
+    { hosts: ["corp.example"] },
+    { hosts: ["*.example"] },
+  ])
+    expect(kept("mine", spec)).toBe(true);
+  const known = createKnown();
+  for (const one of [...cluster, target("team", "mine", { hosts: ["git.corp.example"] })])
+    known.targets.set(`${one.namespace}/${one.name}`, one);
+  const mine = known.targets.get("team/mine");
+  expect(mine && targetVerdict(mine, { known, own: "sidegate" })).toMatchObject({
+    status: "False",
+    reason: "HostTaken",
+    message: expect.stringContaining("corp") as string,
+  });
 });
 
 test("a bundle's targets say what binds their credential and whose they are, and not where it comes from", () => {

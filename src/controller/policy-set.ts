@@ -8,6 +8,7 @@ import { createHash } from "node:crypto";
 import type { Target } from "#contract/target.ts";
 import { resourceSources } from "#policy/compile/resource.ts";
 import type { PolicySources } from "#policy/compile/sources.ts";
+import { claimsOf } from "./claimed.ts";
 import type { ObservedPolicy, ObservedTarget } from "./observed.ts";
 import { type Labels, selects } from "./selector.ts";
 
@@ -93,11 +94,17 @@ export function contentOf(sources: PolicySources): string {
   return createHash("sha256").update(texts).digest("hex");
 }
 
-/** The cluster's targets are those of our own namespace; a namespace's own never takes the name of one of them. */
+/** The cluster's targets are those of our own namespace; a namespace's own never takes a name, a host or an address of one of them. */
 export function targetsFor(targets: Iterable<ObservedTarget>, own: string, namespace: string): ObservedTarget[] {
-  const usable = [...targets].filter(({ malformed }) => malformed === "");
-  const cluster = usable.filter((target) => target.namespace === own);
-  const names = new Set(cluster.map(({ name }) => name));
-  const more = namespace === "" || namespace === own ? [] : usable.filter((target) => target.namespace === namespace);
-  return [...cluster, ...more.filter(({ name }) => !names.has(name))].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const cluster: ObservedTarget[] = [];
+  const more: ObservedTarget[] = [];
+  for (const target of targets)
+    if (target.namespace === own) cluster.push(target);
+    else if (target.namespace === namespace && target.malformed === "") more.push(target);
+  const usable = cluster.filter(({ malformed }) => malformed === "");
+  if (more.length > 0) {
+    const claims = claimsOf(cluster);
+    usable.push(...more.filter((target) => claims.taken(target) === null));
+  }
+  return usable.sort((a, b) => (a.name < b.name ? -1 : 1));
 }

@@ -6,6 +6,7 @@ import { hasStatus, type Kube, type Resource } from "#kube/port.ts";
 import { RESOURCE } from "#kube/resources.ts";
 import { formatProblem, type Problem } from "#policy/compile/problem.ts";
 import { moduleFile, testFile } from "#policy/compile/resource.ts";
+import { type Claims, claimsOf } from "./claimed.ts";
 import type { Lack } from "./credentials/make.ts";
 import type { Fleet, Known } from "./fleet.ts";
 import type { Maker } from "./maker.ts";
@@ -43,9 +44,10 @@ export async function writeStatuses(options: StatusOptions, signal: AbortSignal)
     const resource = policy.kind === "AgentPolicy" ? RESOURCE.agentPolicy : RESOURCE.clusterAgentPolicy;
     await write(options, resource, policy, verdict, pods);
   }
+  const claims = clusterClaims(known, options.own);
   for (const target of known.targets.values()) {
     if (signal.aborted) return;
-    await write(options, RESOURCE.egressTarget, target, targetVerdict(target, options), 0);
+    await write(options, RESOURCE.egressTarget, target, targetVerdict(target, options, claims), 0);
   }
 }
 
@@ -83,15 +85,25 @@ function wrong(policy: ObservedPolicy, problems: readonly Problem[]): Verdict {
   return { status: "False", reason, message: [...lines, last].join("\n") };
 }
 
+function clusterClaims(known: Known, own: string): Claims {
+  return claimsOf([...known.targets.values()].filter(({ namespace }) => namespace === own));
+}
+
 export function targetVerdict(
   target: ObservedTarget,
   { known, own, lack }: Pick<StatusOptions, "known" | "own" | "lack">,
+  claims: Claims = clusterClaims(known, own),
 ): Verdict {
   const { malformed, namespace, name, spec } = target;
   if (malformed !== "") return { status: "False", reason: "Malformed", message: malformed };
-  if (namespace !== own && known.targets.has(`${own}/${name}`)) {
+  const taken = namespace === own ? null : claims.taken(target);
+  if (taken?.what === "name") {
     const message = `a target of the cluster (namespace ${own}) is called ${name} too; rename this one`;
     return { status: "False", reason: "NameTaken", message };
+  }
+  if (taken !== null) {
+    const message = `${taken.what} ${taken.text} belongs to the cluster's target ${taken.by} (namespace ${own}); use that one, or have it changed`;
+    return { status: "False", reason: "HostTaken", message };
   }
   const to = namespace === own ? "every namespace" : `namespace ${namespace}`;
   const offered = `known to agents of ${to}`;

@@ -7,6 +7,7 @@
  */
 import type { PodIdentity } from "#identity/pod-token.ts";
 import type { BundleMetadata } from "#policy/manifest.ts";
+import { claimsOf } from "../claimed.ts";
 import type { Fleet, Known } from "../fleet.ts";
 import type { ObservedTarget } from "../observed.ts";
 import { bindingOf } from "../policy-set.ts";
@@ -61,9 +62,11 @@ export function targetFor(
 /** As `targetsFor`, of one name: the cluster's own stands before a namespace's. */
 function targetNamed(name: string, known: Known, own: string, namespace: string): ObservedTarget | undefined {
   const ofCluster = known.targets.get(`${own}/${name}`);
-  if (ofCluster?.malformed === "") return ofCluster;
+  if (ofCluster !== undefined) return ofCluster.malformed === "" ? ofCluster : undefined;
   const its = namespace === "" || namespace === own ? undefined : known.targets.get(`${namespace}/${name}`);
-  return its?.malformed === "" ? its : undefined;
+  if (its === undefined || its.malformed !== "") return undefined;
+  const claims = claimsOf([...known.targets.values()].filter((target) => target.namespace === own));
+  return claims.taken(its) === null ? its : undefined;
 }
 
 /**
