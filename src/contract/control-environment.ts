@@ -30,6 +30,8 @@ export const CONTROL_ENV = {
   dns: "SIDEGATE_DNS_SERVICE",
   /** ConfigMap of our namespace whose values are the manifests to guard, and its absence: nothing is guarded. */
   guarded: "SIDEGATE_GUARDED",
+  /** `self`: the controller brings our custom resource definitions up to its release; `others`: it only looks at them. */
+  definitionsBy: "SIDEGATE_DEFINITIONS_BY",
   /** `https://host:port` of the collector, to which acts go; empty: they are not recorded. */
   collector: "SIDEGATE_COLLECTOR",
   /** Path of our service account's token with the audience `sidegate`. */

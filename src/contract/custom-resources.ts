@@ -1,9 +1,10 @@
 /** Our custom resource definitions, out of the same schemas that the processes check with. */
 import { AgentPolicySpec, ClusterAgentPolicySpec, ResourceStatus } from "./agent-policy.ts";
 import { FreezeSpec, FreezeStatus } from "./freeze-spec.ts";
-import { API_GROUP, API_VERSION } from "./names.ts";
+import { ANNOTATION, API_GROUP, API_VERSION } from "./names.ts";
 import { type StructuralSchema, structural } from "./structural-schema.ts";
 import { TargetSpec } from "./target.ts";
+import { VERSION } from "./version.ts";
 
 export interface CustomResource {
   readonly apiVersion: "apiextensions.k8s.io/v1";
@@ -20,6 +21,8 @@ export interface CustomResource {
       readonly categories: readonly string[];
     };
     readonly versions: readonly object[];
+    /** Said, so that one that somebody else adds is a difference. */
+    readonly conversion: { readonly strategy: "None" };
   };
 }
 
@@ -167,11 +170,15 @@ export function customResources(): readonly CustomResource[] {
     return {
       apiVersion: "apiextensions.k8s.io/v1",
       kind: "CustomResourceDefinition",
-      metadata: { name: `${plural}.${API_GROUP}`, annotations: { "helm.sh/resource-policy": "keep" } },
+      metadata: {
+        name: `${plural}.${API_GROUP}`,
+        annotations: { "helm.sh/resource-policy": "keep", [ANNOTATION.release]: VERSION },
+      },
       spec: {
         group: API_GROUP,
         scope,
         names: { kind, plural, singular, shortNames: [short], categories: ["sidegate"] },
+        conversion: { strategy: "None" },
         versions: [
           {
             name: API_VERSION.slice(API_GROUP.length + 1),

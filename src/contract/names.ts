@@ -39,6 +39,8 @@ export const ANNOTATION = {
   /** Of our own containers, within bounds: `requests.cpu=200m, limits.memory=512Mi`. */
   resources: `${API_GROUP}/resources`,
   foreignCredentials: `${API_GROUP}/foreign-credentials`,
+  /** On custom resource definitions: the release that they are of, as in `version.ts`. */
+  release: `${API_GROUP}/release`,
 } as const;
 
 export const CONTAINER = { init: "sidegate-init", sidecar: "sidegate" } as const;

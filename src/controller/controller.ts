@@ -5,6 +5,7 @@
 import { X509Certificate } from "node:crypto";
 import type { Acts } from "#audit/acts.ts";
 import { CONTROL_OBJECT, CONTROL_SERVICE } from "#contract/control-environment.ts";
+import { customResources } from "#contract/custom-resources.ts";
 import type { Clock } from "#core/clock.ts";
 import { completeOptions } from "#injection/complete-options.ts";
 import type { InjectionOptions } from "#injection/options.ts";
@@ -20,6 +21,7 @@ import { BUNDLE_KEY_ID, keepBundleKey } from "./bundle-key.ts";
 import { type BundleServer, serveBundles } from "./bundle-server.ts";
 import { type CompilerOptions, createCompiler } from "./compiler.ts";
 import { createCredentialRoom } from "./credentials/room.ts";
+import { createDefinitionKeeper } from "./definition-keeper.ts";
 import { createFleet, createKnown } from "./fleet.ts";
 import { recordGone, workOnFreezes } from "./freezes.ts";
 import { createIssuer } from "./issue.ts";
@@ -45,6 +47,8 @@ export interface ControllerOptions {
   readonly checkCaller: boolean;
   /** Who makes and renews the serving certificate; this process, where not given. */
   readonly certificatesBy?: "self" | "secret";
+  /** Who brings our custom resource definitions up to this release; this process, where not given. */
+  readonly definitionsBy?: "self" | "others";
   readonly dns: string;
   readonly guarded: string;
   readonly injection: () => InjectionOptions | null;
@@ -70,6 +74,8 @@ const RECOMPUTE_MS = 15;
 /** Observe mode that ends, and whatever a watch may have missed. */
 const RECOMPUTE_EVERY_MS = 10_000;
 const CERTIFICATES_EVERY_MS = 5_000;
+const DEFINITIONS_EVERY_MS = 30_000;
+const DEFINITIONS_TOLD_MS = 5_000;
 const STATUS_MS = 200;
 /** What the collector did not take is told again. */
 const FREEZES_EVERY_MS = 10_000;
@@ -93,6 +99,16 @@ export async function startController(options: ControllerOptions): Promise<Contr
   const keep = { kube, secret: { namespace, name: CONTROL_OBJECT.certificates }, clock, by };
   const names = [...servingNames(Object.values(CONTROL_SERVICE), namespace), ...options.names];
   let certificates = await keepCertificates({ ...keep, names });
+  const acts = options.acts?.(() => certificates["ca.crt"]) ?? null;
+  const definitions = createDefinitionKeeper({
+    kube,
+    definitions: customResources(),
+    by: options.definitionsBy ?? "self",
+    acts,
+    metrics,
+    log,
+  });
+  await definitions.start();
   const [key, tokens] = await Promise.all([keepBundleKey(kube, namespace), fetchTokenKeys(kube, () => clock.wallMs())]);
   const issuer = createIssuer({ cluster: options.cluster, key: () => key, clock });
   const fleet = createFleet({
@@ -151,7 +167,6 @@ export async function startController(options: ControllerOptions): Promise<Contr
     fault("status"),
   );
 
-  const acts = options.acts?.(() => certificates["ca.crt"]) ?? null;
   const credentials = createCredentialRoom({
     kube,
     known,
@@ -215,6 +230,18 @@ export async function startController(options: ControllerOptions): Promise<Contr
     { delayMs: 0, everyMs: CERTIFICATES_EVERY_MS },
     signal,
     fault("certificates"),
+  );
+  startRounds(
+    () => definitions.round(leading !== null),
+    { delayMs: 0, everyMs: DEFINITIONS_EVERY_MS },
+    signal,
+    fault("definitions"),
+  );
+  startRounds(
+    () => definitions.tell(),
+    { delayMs: 0, everyMs: DEFINITIONS_TOLD_MS },
+    signal,
+    fault("definitions on record"),
   );
   startRounds(() => tokens.refresh(), { delayMs: 0, everyMs: 600_000 }, signal, fault("token keys"));
 

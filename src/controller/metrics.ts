@@ -77,6 +77,20 @@ export const CONTROLLER_METRICS = {
     labels: ["kind", "how"],
     maxSeries: 8,
   },
+  definitions: {
+    name: "sidegate_definitions",
+    type: "gauge",
+    help: "Our custom resource definitions as this replica last saw them, beside its release: current, newer or behind.",
+    labels: ["state"],
+    maxSeries: 3,
+  },
+  definitionChanges: {
+    name: "sidegate_definition_changes_total",
+    type: "counter",
+    help: "Custom resource definitions of ours that this replica wrote, by whether they were made, upgraded or restored.",
+    labels: ["how"],
+    maxSeries: 3,
+  },
   drifted: {
     name: "sidegate_drifted_pods",
     type: "gauge",

@@ -29,11 +29,4 @@ export const ADMIN_RESOURCE = {
     kind: "PriorityClass",
     namespaced: false,
   },
-  definition: {
-    group: "apiextensions.k8s.io",
-    version: "v1",
-    plural: "customresourcedefinitions",
-    kind: "CustomResourceDefinition",
-    namespaced: false,
-  },
 } as const satisfies Record<string, Resource>;

@@ -52,6 +52,13 @@ export const RESOURCE = {
     plural: "validatingadmissionpolicybindings",
     kind: "ValidatingAdmissionPolicyBinding",
   },
+  definition: {
+    group: "apiextensions.k8s.io",
+    version: "v1",
+    plural: "customresourcedefinitions",
+    kind: "CustomResourceDefinition",
+    namespaced: false,
+  },
 } as const satisfies Record<string, Resource>;
 
 export function apiVersionOf({ group, version }: Resource): string {

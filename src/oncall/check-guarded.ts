@@ -5,10 +5,11 @@
 import { CONTROL_OBJECT } from "#contract/control-environment.ts";
 import { customResources } from "#contract/custom-resources.ts";
 import { ADMIN_RESOURCE } from "#kube/admin-resources.ts";
+import { differences } from "#kube/compare.ts";
 import type { KubeObject } from "#kube/port.ts";
 import { RESOURCE } from "#kube/resources.ts";
+import { describeStanding, standingOf } from "../controller/definitions.ts";
 import { type Desired, readDesired } from "../controller/guard.ts";
-import { differences } from "./compare.ts";
 import type { Facts } from "./facts.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 import { at, listAt, textAt, textsAt } from "./members.ts";
@@ -75,23 +76,25 @@ function present(found: readonly (KubeObject | null)[], check: string): Finding[
   return missing.map(({ kind }) => fail(check, `${kind} sidegate is missing`, "helm upgrade --install"));
 }
 
-export async function checkDefinitions({ cluster }: Facts): Promise<Finding[]> {
+export async function checkDefinitions({ cluster, namespace }: Facts): Promise<Finding[]> {
   const findings: Finding[] = [];
-  const fix = "kubectl apply --server-side --force-conflicts -f charts/gateway/crds (Helm never upgrades them)";
+  const apply = "kubectl apply --server-side --force-conflicts -f charts/gateway/crds";
+  const fix = `the controller writes it (values crds.upgrade), its log says why not: kubectl -n ${namespace} logs deployment/sidegate-controller; else ${apply}`;
   for (const wanted of customResources()) {
     const { name } = wanted.metadata;
     const live = await cluster.get(ADMIN_RESOURCE.definition, name);
-    if (live === null) {
-      findings.push(fail("definitions", `CustomResourceDefinition ${name} is missing`, fix));
-      continue;
-    }
+    const standing = standingOf(wanted, live);
+    if (standing.kind === "newer" && standing.serves)
+      findings.push(
+        warn("definitions", `${name} ${describeStanding(standing)}`, "use the command line of that release"),
+      );
+    else if (standing.kind !== "current")
+      findings.push(fail("definitions", `CustomResourceDefinition ${name} ${describeStanding(standing)}`, fix));
     const served = listAt(live, "status", "conditions").some(
       (one) => textAt(one, "type") === "Established" && textAt(one, "status") === "True",
     );
-    if (!served) findings.push(fail("definitions", `${name} is not established`, `kubectl describe crd ${name}`));
-    const wrong = differences(wanted.spec, at(live, "spec"), "spec", 3);
-    if (wrong.length > 0)
-      findings.push(fail("definitions", `${name} is of another schema than this release's: ${wrong.join(", ")}`, fix));
+    if (live !== null && !served)
+      findings.push(fail("definitions", `${name} is not established`, `kubectl describe crd ${name}`));
   }
   return findings.length > 0 ? findings : [ok("definitions", `${customResources().length} at this release's schema`)];
 }

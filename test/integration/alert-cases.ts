@@ -117,6 +117,16 @@ export const ALERT_CASES: readonly AlertCase[] = [
     'sidegate_guard_restored_total{instance="c",kind="MutatingWebhookConfiguration",how="deleted"}',
   ),
   {
+    alert: "SidegateDefinitionsBehind",
+    at: 10,
+    fires: { 'sidegate_definitions{instance="c",state="behind"}': "1x10" },
+    // Another release's are left alone on purpose; and one that was behind for a moment.
+    silent: {
+      'sidegate_definitions{instance="c",state="newer"}': "4x10",
+      'sidegate_definitions{instance="c",state="behind"}': "0x4 1 0x10",
+    },
+  },
+  {
     alert: "SidegateObserveEnds",
     at: 10,
     fires: { sidegate_observe_end_timestamp_seconds: "80000x10" },

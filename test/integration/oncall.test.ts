@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { PROXY_UID } from "#contract/names.ts";
+import { VERSION } from "#contract/version.ts";
 import { completeOptions, optionsFor } from "#injection/complete-options.ts";
 import { injectPod } from "#injection/inject.ts";
 import { parseOptions } from "#injection/options-text.ts";
@@ -139,8 +140,20 @@ describe("sidegate doctor", () => {
     expect(admission).toContainEqual(expect.stringMatching(/sidegate-forbidden differs .*spec\.failurePolicy/));
     expect(admission).toContainEqual("ValidatingAdmissionPolicyBinding sidegate-forbidden is missing");
     expect(failed(findings, "definitions")[0]?.says).toMatch(
-      /egresstargets\.sidegate\.dev is of another schema.*additionalPrinterColumns/,
+      /egresstargets\.sidegate\.dev was changed since this release wrote it: .*additionalPrinterColumns/,
     );
+    await lab.patch(crd, { metadata: { annotations: { "sidegate.dev/release": "0.0.9" } } });
+    expect(failed(await doctor(), "definitions").map(({ says, fix }) => `${says} ${fix}`)).toEqual([
+      expect.stringMatching(
+        /egresstargets\.sidegate\.dev is older than this release \(of 0\.0\.9\): .*Columns.*kubectl apply --server-side/,
+      ),
+    ]);
+    await lab.patch(crd, { metadata: { annotations: { "sidegate.dev/release": "99.0.0" } } });
+    const newer = (await doctor()).filter(({ check }) => check === "definitions");
+    expect(newer.map(({ state, says }) => `${state} ${says}`)).toEqual([
+      "warn egresstargets.sidegate.dev is of a newer release, 99.0.0",
+    ]);
+    await lab.patch(crd, { metadata: { annotations: { "sidegate.dev/release": VERSION } } });
     await lab.patch(mutating, { webhooks: before["webhooks"] });
     await lab.patch(policy, { spec: { failurePolicy: "Fail" } });
     await lab.put(

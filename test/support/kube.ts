@@ -152,8 +152,13 @@ export function fakeKube(): FakeKube {
     },
     async applyAs<T extends KubeObject>(resource: Resource, object: T, manager: string) {
       count(`apply as ${manager}`, resource);
-      const before = need(resource, { namespace: object.metadata.namespace ?? "", name: object.metadata.name });
-      return write(resource, merged(before, object) as KubeObject, before) as T;
+      const before = store(resource).get(keyOf(nameOf(object)));
+      const { resourceVersion = before?.metadata.resourceVersion } = object.metadata;
+      if (resourceVersion !== before?.metadata.resourceVersion) throw new KubeError(409, "Conflict", "was modified");
+      const after = merged(before, object) as KubeObject;
+      // As the API server: what changes nothing is no write.
+      if (before !== undefined && JSON.stringify(after) === JSON.stringify(before)) return structuredClone(before) as T;
+      return write(resource, after, before) as T;
     },
     async remove(resource, name) {
       count("remove", resource);

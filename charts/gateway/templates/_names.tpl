@@ -41,6 +41,11 @@ https://sidegate-controller.{{ .Release.Namespace }}.svc.{{ .Values.cluster.doma
 {{ .Values.cluster.tokenIssuer | default (printf "https://kubernetes.default.svc.%s" .Values.cluster.domain) }}
 {{- end }}
 
+{{/* For the controller's rights. A test compares with crds/. */}}
+{{- define "sidegate.definitionNames" -}}
+[agentpolicies.sidegate.dev, clusteragentpolicies.sidegate.dev, egresstargets.sidegate.dev, freezes.sidegate.dev]
+{{- end }}
+
 {{/* Namespaces that never wait for us. */}}
 {{- define "sidegate.excluded" -}}
 {{- concat (list "kube-system" "kube-public" "kube-node-lease" .Release.Namespace) .Values.excludedNamespaces | uniq | toJson -}}
