@@ -10,19 +10,20 @@ upgraded() { # WHAT COMMAND...: and every part of it has rolled out
 sidecar_request() { kubectl -n shop get pod "$1" -o 'jsonpath={.spec.initContainers[?(@.name=="sidegate")].resources.requests.cpu}'; }
 # The release before: its controllers leave definitions to others, and one definition lacks a field that a target has.
 crd=egresstargets.sidegate.dev
-field="-o=jsonpath={.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.tls.type}"
+field="-o=jsonpath={.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.labels.type}"
+labelled() { target later 80 none; printf '  labels: {team: shop}\n'; }
 definition() { kubectl get crd $crd "$@"; }
 installed=$(helm history sidegate --namespace sidegate -o json | grep -o '"revision":[0-9]*' | tail -1 | cut -d: -f2)
 upgraded helm upgrade sidegate "$repository/charts/gateway" --namespace sidegate -f "$work/values.yaml" --set crds.upgrade=false
-kubectl patch crd $crd --type json -p '[{"op":"remove","path":"/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/tls"},{"op":"remove","path":"/metadata/annotations/sidegate.dev~1release"}]' >/dev/null
-within 10000 "on an older definition the API server refuses a field" 'unknown field "spec.tls"' eval 'target later 443 inspect | kubectl apply --dry-run=server -f -'
-check "the doctor says which definition is older, and what to do" "$crd is older than this release.*tls|kubectl apply --server-side" eval 'cli doctor || true'
-check "Helm alone would leave it so" "^none\$" eval "printf '%s' \"\$(definition \"$field\")\" | sed 's/^\$/none/'"
+kubectl patch crd $crd --type json -p '[{"op":"remove","path":"/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/labels"},{"op":"remove","path":"/metadata/annotations/sidegate.dev~1release"}]' >/dev/null
+within 10000 "on an older definition the API server refuses a field" 'unknown field "spec.labels"' eval 'labelled | kubectl apply --dry-run=server -f -'
+check "the doctor says which definition is older, and what to do" "$crd is older than this release|kubectl apply --server-side" eval 'cli doctor || true'
+check "and nobody adds it" "^\$" definition "$field"
 before_upgrade=$(sidecar_request "$(kubectl -n shop get pods -l app=agent-python -o 'jsonpath={.items[0].metadata.name}')")
 upgraded helm upgrade sidegate "$repository/charts/gateway" --namespace sidegate -f "$work/values.yaml" --set injection.resources.sidecar.requests.cpu=33m
-check "after the upgrade the definition is this release's" "^string\$" definition "$field"
+check "after the upgrade the definition is this release's" "^object\$" definition "$field"
 check "and says of which release it is" "^[0-9]+\.[0-9]+\.[0-9]+" definition '-o=jsonpath={.metadata.annotations.sidegate\.dev/release}'
-within 10000 "the field is taken" "created" eval 'target later 443 inspect | kubectl apply --dry-run=server -f -'
+within 10000 "the field is taken" "created" eval 'labelled | kubectl apply --dry-run=server -f -'
 written() { kubectl -n sidegate logs -l app.kubernetes.io/component=controller --tail=-1 | grep '"definition written"'; }
 check "the controller says what it wrote" "$crd.*upgraded" written
 within 30000 "and it is on record" "definition.*$crd|$crd.*definition" eval 'audit query --all --json --limit 100000 | grep "\"definition\""'
