@@ -2,8 +2,10 @@
  * The chart with the values that people set: each rendering is taken by a real API server, field by field (dry run on the server, strict
  * validation), and each wrong value is refused in words that name it.
  */
-import { execFileSync } from "node:child_process";
-import { globSync, readFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { afterAll, beforeAll, describe, expect, type TestContext, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { CONTROL_SERVICE } from "#contract/control-environment.ts";
@@ -11,90 +13,12 @@ import { meshText } from "#injection/mesh-options.ts";
 import { readOptions } from "#injection/options.ts";
 import { servingNames } from "#kube/serving-names.ts";
 import { findHelm, type Rendered, renderChart, renderText } from "../support/chart.ts";
+import { CERTIFICATE, DIGESTS, MONITORING, SETS, type Values } from "../support/chart-sets.ts";
 import { type As, type ControlPlane, findControlPlane, startControlPlane, until } from "../support/control-plane.ts";
 import { foreignCrds } from "../support/foreign-crds.ts";
+import { findGoTool, NEEDS_GO_TOOL } from "../support/go-tools.ts";
+import { type OpenApi, SCHEMAS, writeSchemas } from "../support/json-schemas.ts";
 import { requireThat } from "../support/require.ts";
-
-type Values = Readonly<Record<string, unknown>>;
-
-const DIGESTS: Values = {
-  "images.proxy.digest": `sha256:${"a".repeat(64)}`,
-  "images.control.digest": `sha256:${"b".repeat(64)}`,
-};
-const CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
-const OWN: Values = {
-  ...DIGESTS,
-  "certificates.managed": false,
-  "certificates.authority": CERTIFICATE,
-  "bundle.configMap": "policy",
-  "bundle.publicKey": "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n",
-};
-const MONITORING: Values = {
-  "monitoring.monitors": { enabled: true, interval: "15s", labels: { release: "prometheus" } },
-  "monitoring.rules": { enabled: true, labels: { release: "prometheus" }, runbooks: "https://wiki.example/sidegate" },
-  "monitoring.dashboards": { enabled: true, annotations: { grafana_folder: "Sidegate" } },
-  "monitoring.annotations.enabled": true,
-};
-
-const SETS: Readonly<Record<string, Values>> = {
-  "nothing but the images' digests": DIGESTS,
-  "tags, for a trial": { "images.allowTags": true, "images.proxy.tag": "1", "images.control.tag": "1" },
-  "an air-gapped registry with secrets to pull": {
-    ...DIGESTS,
-    "images.registry": "mirror.example:5000/team/sidegate",
-    "images.pullSecrets": ["mirror"],
-    "images.pullPolicy": "Always",
-    "injection.imagePullSecrets": ["mirror"],
-  },
-  "repositories without a registry": {
-    ...DIGESTS,
-    "images.registry": "",
-    "images.proxy.repository": "mirror.example/proxy",
-  },
-  OpenShift: { ...DIGESTS, "openshift.enabled": true },
-  "monitoring of every kind": { ...DIGESTS, ...MONITORING },
-  "certificates by cert-manager": {
-    ...DIGESTS,
-    "certificates.certManager": { enabled: true, issuer: { name: "company", kind: "ClusterIssuer" } },
-  },
-  "its own certificates, without a controller": { ...OWN, ...MONITORING },
-  "one replica of each, an ephemeral record, no second lock, no NetworkPolicies": {
-    ...DIGESTS,
-    "webhook.replicas": 1,
-    "controller.replicas": 1,
-    "collector.storage.ephemeral": true,
-    "secondLock.enabled": false,
-    "library.enabled": false,
-    "networkPolicies.enabled": false,
-  },
-  "a seccomp profile of ours, laid on the agents' nodes": {
-    ...DIGESTS,
-    "injection.seccomp": { type: "Localhost", localhostProfile: "team/agent.json" },
-    seccompInstaller: {
-      enabled: true,
-      kubeletFolder: "/data/kubelet/seccomp",
-      nodeSelector: { pool: "agents" },
-      tolerations: [{ key: "agents", operator: "Exists", effect: "NoSchedule" }],
-    },
-    "images.pullSecrets": ["mirror"],
-  },
-  "deploy/kind/values.yaml": parse(readFileSync("deploy/kind/values.yaml", "utf8")) as Values,
-  "Istio chained": { ...DIGESTS, ...(parse(readFileSync("examples/mesh/istio.yaml", "utf8")) as Values) },
-  "Linkerd chained": { ...DIGESTS, ...(parse(readFileSync("examples/mesh/linkerd.yaml", "utf8")) as Values) },
-  "nodes, tolerations, priority, exemptions, guards, resolvers": {
-    ...DIGESTS,
-    nodeSelector: { "node-role.kubernetes.io/infra": "" },
-    tolerations: [{ key: "infra", operator: "Exists", effect: "NoSchedule" }],
-    priorityClassName: "system-node-critical",
-    exemptions: [{ namespace: "agents", serviceAccount: "exempt", reason: "a migration", until: "2030-01-01" }],
-    "guard.users": ["system:serviceaccount:argocd:argocd-application-controller"],
-    "guard.groups": ["platform"],
-    excludedNamespaces: ["monitoring"],
-    "injection.resolvers": ["10.96.0.10", "[fd00::10]:53"],
-    "injection.tier": "locked",
-    "collector.storage.className": "fast",
-  },
-};
 
 const bin = findControlPlane();
 const helm = findHelm();
@@ -214,6 +138,79 @@ const podsOf = (chart: readonly Rendered[]): Tree[] =>
     .filter(({ kind }) => kind === "Deployment" || kind === "StatefulSet")
     .map(({ spec }) => spec.template);
 
+describe("kubeconform, with schemas of that API server's own OpenAPI,", () => {
+  let schemas = "";
+  const folder = mkdtempSync(path.join(tmpdir(), "sidegate-schemas-"));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  /** What it says of the files, as one object; each is a manifest or several. */
+  function conform(program: string, files: readonly string[]): Tree {
+    const args = ["-strict", "-summary", "-output", "json", "-schema-location", path.join(schemas, SCHEMAS), ...files];
+    const run = spawnSync(program, args, { encoding: "utf8", maxBuffer: 64 * 1024 * 1024 });
+    return JSON.parse(run.stdout);
+  }
+  async function prepared(context: TestContext): Promise<string> {
+    const program = findGoTool("kubeconform");
+    requireThat(context, program !== null, NEEDS_GO_TOOL("kubeconform"));
+    requireThat(context, plane !== null, "needs a control plane: test/e2e/cluster/build.sh");
+    if (schemas === "") {
+      const made = path.join(folder, "schemas");
+      mkdirSync(made);
+      const kinds = [
+        "dev.sidegate.v1alpha1.Freeze",
+        "io.cert-manager.v1.Certificate",
+        "com.coreos.monitoring.v1.PodMonitor",
+      ];
+      await until(20_000, "the custom resources' OpenAPI", async () => {
+        const { body } = (await plane?.call("GET", "/openapi/v2")) ?? { body: {} };
+        const { definitions } = body as unknown as OpenApi;
+        if (!kinds.every((kind) => Object.hasOwn(definitions, kind))) return false;
+        return writeSchemas({ definitions }, made) > 60;
+      });
+      schemas = made;
+    }
+    return program ?? "";
+  }
+
+  test("finds each manifest of each set of values, and our definitions, as they should be", async (context) => {
+    const program = await prepared(context);
+    const files = globSync("charts/gateway/crds/*.yaml");
+    for (const [at, values] of Object.values(SETS).entries()) {
+      const file = path.join(folder, `${at}.yaml`);
+      writeFileSync(file, renderText(needed(context), values));
+      files.push(file);
+    }
+    const said = conform(program, files);
+    expect(said.resources ?? []).toEqual([]);
+    expect(said.summary).toMatchObject({ invalid: 0, errors: 0, skipped: 0 });
+    expect(said.summary.valid).toBeGreaterThan(20 * Object.keys(SETS).length);
+  });
+
+  const WRONG: readonly (readonly [string, string, string, RegExp])[] = [
+    ["a member that a kind does not have", "readinessProbe:", "readynessProbe:", /readynessProbe/],
+    ["a word where a number belongs", "replicas: 2", "replicas: two", /replicas.*integer/],
+    ["a list where a word belongs", "failurePolicy: Fail", "failurePolicy: [Fail]", /failurePolicy/],
+    ["a member that our own kind does not have", "data: { opaque", "date: { opaque", /date/],
+    ["a member that another software's kind does not have", "podMetricsEndpoints:", "podMetricEndpoints:", /podMetric/],
+    ["a kind that nobody serves", "kind: PodMonitor", "kind: PotMonitor", /PotMonitor|schema/],
+  ];
+  test("refuses members, words and kinds that do not exist, in ours and in others' kinds", async (context) => {
+    const program = await prepared(context);
+    const text = renderText(needed(context), { ...DIGESTS, ...MONITORING });
+    const files = WRONG.map(([what, right, wrong]) => {
+      expect(text, what).toContain(right);
+      const file = path.join(folder, `${what}.yaml`);
+      writeFileSync(file, text.replaceAll(right, wrong));
+      return file;
+    });
+    const said = conform(program, files);
+    for (const [what, , , words] of WRONG) {
+      const about = said.resources.filter(({ filename }: Tree) => path.basename(filename, ".yaml") === what);
+      expect(JSON.stringify(about), what).toMatch(words);
+    }
+  });
+});
+
 test("the controller may make anew every admission object that it guards, by the rights that the chart gives it", async (context) => {
   const chart = renderChart(needed(context), DIGESTS) as readonly Manifest[];
   requireThat(context, plane !== null, "needs a control plane: test/e2e/cluster/build.sh");
@@ -237,6 +234,26 @@ test("the controller may make anew every admission object that it guards, by the
     controller,
   );
   expect(read?.status).toBe(403);
+});
+
+test("helm-unittest: the suites of charts/gateway/tests pass, and are not in what is installed", (context) => {
+  const program = findGoTool("helm-unittest");
+  requireThat(context, program !== null, NEEDS_GO_TOOL("helm-unittest"));
+  const run = spawnSync(program ?? "", ["--strict", "charts/gateway"], { encoding: "utf8" });
+  const suites = globSync("charts/gateway/tests/*_test.yaml").length;
+  expect(run.stdout + run.stderr, run.stdout).toMatch(new RegExp(`Test Suites: ${suites} passed, ${suites} total`));
+  expect(run.status, run.stdout).toBe(0);
+  const folder = mkdtempSync(path.join(tmpdir(), "sidegate-package-"));
+  try {
+    execFileSync(needed(context), ["package", "charts/gateway", "-d", folder], { stdio: "pipe" });
+    const inside = execFileSync("tar", ["-tzf", path.join(folder, globSync("*.tgz", { cwd: folder })[0] ?? "")], {
+      encoding: "utf8",
+    });
+    expect(inside).toContain("gateway/templates/tests/answers.yaml");
+    expect(inside).not.toContain("gateway/tests/");
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 describe("each value does what its description says:", () => {
