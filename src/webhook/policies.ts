@@ -2,8 +2,10 @@
  * Checks our own resources before they are stored: a policy is compiled, tested and built as it will be for pods, a target is looked at
  * for what the API server's schema cannot say. Refused with file, line and reason, so that `kubectl apply` shows what to correct.
  *
- * Bounded: a few at a time; who would wait too long is refused, and told to try again.
+ * Bounded: a few at a time; who would wait too long is refused, and told to try again. What was good once is good again: a dry run before,
+ * and whoever applies the same each minute, cost no second compilation. What was refused is looked at anew.
  */
+import { createHash } from "node:crypto";
 import { Compile } from "typebox/compile";
 import { AgentPolicySpec, ClusterAgentPolicySpec } from "#contract/agent-policy.ts";
 import type { FieldProblem } from "#contract/credential-from.ts";
@@ -11,6 +13,7 @@ import { API_GROUP } from "#contract/names.ts";
 import { TargetSpec } from "#contract/target.ts";
 import { chooseSecret, type SecretName, targetCredentialProblems } from "#contract/target-credential.ts";
 import { equalJson } from "#core/json-diff.ts";
+import { Lru } from "#core/lru.ts";
 import type { AccessQuestion } from "#kube/access-review.ts";
 import type { CompileResult } from "#policy/compile/compile.ts";
 import { formatProblem, type Problem } from "#policy/compile/problem.ts";
@@ -34,12 +37,15 @@ const agent = Compile(AgentPolicySpec);
 const cluster = Compile(ClusterAgentPolicySpec);
 const target = Compile(TargetSpec);
 const MAX_WAITING = 16;
+/** A digest each. */
+const MAX_GOOD = 512;
 /** What the API server passes on of a message. */
 const MAX_PROBLEMS = 20;
 
 export function createPolicyCheck(options: PoliciesOptions): (request: AdmissionRequest) => Promise<Outcome> {
   const { compile, own, concurrency = 2 } = options;
   const queue: (() => void)[] = [];
+  const good = new Lru<string, true>(MAX_GOOD);
   let running = 0;
 
   async function inTurn(sources: PolicySources): Promise<CompileResult> {
@@ -68,8 +74,12 @@ export function createPolicyCheck(options: PoliciesOptions): (request: Admission
     const policy: PolicyResource = { kind, namespace, name: name || nameIn(request), module, tests, data, mode };
     const misnamed = packageProblems(policy);
     if (misnamed.length > 0) return misnamed;
+    const content = createHash("sha256").update(JSON.stringify(policy)).digest("base64");
+    if (good.get(content) !== undefined) return [];
     const result = await inTurn(resourceSources([policy], []));
-    return result.kind === "problems" ? result.problems : [];
+    if (result.kind === "problems") return result.problems;
+    good.set(content, true);
+    return [];
   }
 
   async function targetProblems(request: AdmissionRequest): Promise<readonly Problem[]> {

@@ -6,6 +6,7 @@
  * as input, so that a decision can be replayed), `sprintf` (differs between Go and WASM; `$"{x}"` does not), and everything that
  * would have to be supplied by the host.
  */
+import { Lru } from "#core/lru.ts";
 import { runOpa } from "./run-opa.ts";
 
 const BUILTINS: readonly string[] = [
@@ -34,8 +35,17 @@ const BUILTINS: readonly string[] = [
   ..."internal.test_case internal.print".split(" "),
 ];
 
+/** By program: it says the same each time. */
+const known = new Lru<string, string>(8);
+
 /** The text of a capabilities file for this `opa`. Throws where it does not know one of the built-ins. */
 export async function capabilities(opa: string, cwd: string): Promise<string> {
+  const text = known.get(opa) ?? (await ask(opa, cwd));
+  known.set(opa, text);
+  return text;
+}
+
+async function ask(opa: string, cwd: string): Promise<string> {
   const run = await runOpa(opa, { args: ["capabilities", "--current"], cwd });
   if (run.status !== 0) throw new Error(`opa capabilities: ${run.stderr.trim()}`);
   const all = JSON.parse(run.stdout) as { builtins: { name: string }[]; wasm_abi_versions?: unknown };

@@ -1,49 +1,59 @@
 /**
  * Asks the built module and OPA's interpreter the same things, with the data that the module will run with: a difference means
  * that the compiler folded or lost something, and such a bundle must not go out. Also: what is empty or incomplete is denied.
+ *
+ * The interpreter's process is also the one that checks modules and tests: strict, with the capabilities and the input's schema, as
+ * `opa check` does. Nothing is evaluated before all of it has passed.
  */
+import { writeFile } from "node:fs/promises";
+import path from "node:path";
 import { ACTIONS } from "#contract/operation.ts";
 import type { BundleParts } from "../assemble.ts";
 import { createEvaluator } from "../evaluator.ts";
 import { readDecision } from "../reading.ts";
 import { WasmError } from "../wasm-binary.ts";
 import type { Problem } from "./problem.ts";
-import { runOpa } from "./run-opa.ts";
+import { type OpaOutcome, runOpa } from "./run-opa.ts";
+import { CAPABILITIES_FILE, DATA_FILE, INPUT_SCHEMA_FILE, type Workspace } from "./workspace.ts";
 
 const MAX_TARGETS = 32;
 const POD = { namespace: "check", labels: {} };
 
-export async function checkBuilt(
-  opa: string,
-  folder: string,
-  files: readonly string[],
-  parts: BundleParts,
-): Promise<Problem[]> {
-  const inputs = sanityInputs(parts.data);
-  const problem = (message: string): Problem[] => [{ file: "policy.wasm", line: 0, message }];
-  const { sidegate } = parts.data as { sidegate: object };
-  const data = { sidegate: { ...sidegate, pod: POD } };
+/** What the interpreter is asked, and what it answered. */
+export interface Interpreted {
+  readonly inputs: readonly object[];
+  readonly answers: readonly unknown[];
+}
+
+/** As data that no policy may read (data-refs.ts): `input` has a schema, which a list of inputs would not fit. */
+const QUESTIONS_FILE = ".questions.json";
+const QUERY =
+  "answers := [d | some i in data.questions.all; d := data.sidegate.decision with input as i with data.sidegate.pod as data.questions.pod]";
+
+/** Checks everything, then asks; the outcome as it is where that failed. */
+export async function checkAndAsk(opa: string, workspace: Workspace): Promise<Interpreted | OpaOutcome> {
+  const { folder, policyFiles, testFiles, data } = workspace;
+  const inputs = sanityInputs(data);
+  await writeFile(path.join(folder, QUESTIONS_FILE), JSON.stringify({ questions: { all: inputs, pod: POD } }));
+  const files = [DATA_FILE, QUESTIONS_FILE, ...policyFiles, ...testFiles];
   const run = await runOpa(opa, {
     args: [
-      "eval",
-      "--format",
-      "json",
-      "--stdin-input",
-      "--capabilities",
-      ".capabilities.json",
-      "-d",
-      "./data.json",
-      ...files.flatMap((file) => ["-d", file]),
-      `pod := input.pod; all := input.all; answers := [d | some i in all; d := data.sidegate.decision with input as i with data.sidegate.pod as pod]`,
+      ...`eval --strict --format json --capabilities ${CAPABILITIES_FILE} --schema ${INPUT_SCHEMA_FILE}`.split(" "),
+      ...files.flatMap((file) => ["-d", `./${file}`]),
+      QUERY,
     ],
     cwd: folder,
-    stdin: JSON.stringify({ all: inputs, pod: POD }),
   });
-  if (run.status !== 0) return problem(`opa eval: ${(run.stderr || run.stdout).trim()}`);
-  const interpreted = (JSON.parse(run.stdout) as { result?: { bindings: { answers: unknown[] } }[] }).result?.[0]
-    ?.bindings.answers;
-  if (interpreted?.length !== inputs.length) return problem("opa eval answered something else than it was asked");
+  if (run.status !== 0) return run;
+  const { result } = JSON.parse(run.stdout) as { readonly result?: { bindings: { answers: unknown[] } }[] };
+  return { inputs, answers: result?.[0]?.bindings.answers ?? [] };
+}
 
+export function compareBuilt({ inputs, answers }: Interpreted, parts: BundleParts): Problem[] {
+  const problem = (message: string): Problem[] => [{ file: "policy.wasm", line: 0, message }];
+  if (answers.length !== inputs.length) return problem("opa eval answered something else than it was asked");
+  const { sidegate } = parts.data as { sidegate: object };
+  const data = { sidegate: { ...sidegate, pod: POD } };
   try {
     const evaluator = createEvaluator(parts.wasm, JSON.stringify(data));
     for (const [i, input] of inputs.entries()) {
@@ -51,7 +61,7 @@ export async function checkBuilt(
       if (evaluated.kind === "fault")
         return problem(`${evaluated.code}: ${evaluated.why} (input ${JSON.stringify(input)})`);
       const [first] = JSON.parse(evaluated.text) as { result: unknown }[];
-      if (unordered(first?.result ?? null) !== unordered(interpreted[i] ?? null))
+      if (unordered(first?.result ?? null) !== unordered(answers[i] ?? null))
         return problem(`the built module decides otherwise than the rules do (input ${JSON.stringify(input)})`);
     }
     const enforced = { mode: "enforce", denialDetail: "full" } as const;

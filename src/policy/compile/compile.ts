@@ -1,24 +1,29 @@
 /**
  * Sources → checked, tested WebAssembly module with its metadata. A step that finds problems ends it:
- * parse and package rules → generated main → `opa check` over modules AND tests, input paths read, `opa build -O0` → `opa test` in a
- * process with limits; the built module itself, with the data it will run with, against OPA's interpreter.
+ * parse and package rules, input paths read → generated main → in one process modules AND tests checked, then the interpreter asked;
+ * beside it `opa build -O0`; what was built against what the interpreter said → `opa test` in a process with limits.
+ *
+ * Each `opa` costs a process that waits for its turn of a core, so none is run for what is known: a tree by its module's text, a built
+ * module by the texts of all (targets and data are no part of it).
  *
  * Never `-O1` or `-O2`: with optimisation and without the run-time data, rules silently fold to their defaults.
  */
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { CAPABILITIES } from "#contract/capabilities.ts";
+import { Lru } from "#core/lru.ts";
 import type { BundleParts } from "../assemble.ts";
 import { ENTRYPOINT } from "../manifest.ts";
 import { readArchive } from "../tar.ts";
-import { checkBuilt } from "./check-built.ts";
-import { MAIN_FILE } from "./main-module.ts";
+import { checkAndAsk, compareBuilt } from "./check-built.ts";
+import { MAIN_FILE, mainReads } from "./main-module.ts";
 import { type PolicyModule, readOpaErrors } from "./modules.ts";
 import type { Problem } from "./problem.ts";
 import { type OpaOutcome, runOpa } from "./run-opa.ts";
 import { DEFAULT_OPTIONS, type PolicySources } from "./sources.ts";
 import { runTests, type TestReport } from "./test.ts";
-import { CAPABILITIES_FILE, INPUT_SCHEMA_FILE, type Problems, type Workspace, withWorkspace } from "./workspace.ts";
+import { CAPABILITIES_FILE, type Problems, type Workspace, withWorkspace } from "./workspace.ts";
 
 export interface Compiled {
   readonly kind: "compiled";
@@ -50,28 +55,16 @@ async function compileIn(
   { opa, test }: CompileOptions,
 ): Promise<CompileResult> {
   const { folder, modules, policyFiles, testFiles } = workspace;
-  // Looked at together, for each is a process that waits for its own; an author's tests run only after the check of what they call.
-  const [check, reads, wasm] = await Promise.all([
-    runOpa(opa, {
-      args: [
-        ...`check --strict --format json --capabilities ${CAPABILITIES_FILE} --schema ${INPUT_SCHEMA_FILE}`.split(" "),
-        ...policyFiles,
-        ...testFiles,
-      ],
-      cwd: folder,
-    }),
-    readInputs(opa, folder, policyFiles),
-    buildModule(opa, workspace),
-  ]);
-  if (check.status !== 0)
-    return { kind: "problems", problems: failed("opa check", check).problems.map((p) => inAuthorsWords(p, workspace)) };
-  if ("kind" in reads) return reads;
+  // An author's tests run only after the check of what they call.
+  const [asked, wasm] = await Promise.all([checkAndAsk(opa, workspace), buildModule(opa, workspace, sources)]);
+  if ("status" in asked)
+    return { kind: "problems", problems: failed("opa check", asked).problems.map((p) => inAuthorsWords(p, workspace)) };
   if ("kind" in wasm) return wasm;
   const parts: BundleParts = {
     wasm,
     data: workspace.data,
     metadata: {
-      reads: reads.paths,
+      reads: [...new Set([...mainReads(workspace.main), ...modules.flatMap((module) => module.reads)])].sort(),
       mayHold: modules.some((module) => module.has.has("hold")),
       mayMask: modules.some((module) => module.has.has("mask")),
       settings: sources.settings,
@@ -79,10 +72,9 @@ async function compileIn(
       rules: modules.flatMap((module) => module.rules),
     },
   };
-  const [tests, differing] = await Promise.all([
-    runTests(opa, folder, [...policyFiles, ...testFiles], test === false ? 0 : testFiles.length),
-    checkBuilt(opa, folder, policyFiles, parts),
-  ]);
+  const running = runTests(opa, folder, [...policyFiles, ...testFiles], test === false ? 0 : testFiles.length);
+  const differing = compareBuilt(asked, parts);
+  const tests = await running;
   if (tests.problems.length > 0) return { kind: "problems", problems: tests.problems };
   if (differing.length > 0) return { kind: "problems", problems: differing };
   return { kind: "compiled", parts, tests, warnings: warn(modules) };
@@ -109,7 +101,19 @@ function inAuthorsWords(problem: Problem, { main, modules }: Workspace): Problem
   };
 }
 
-async function buildModule(opa: string, { folder, policyFiles }: Workspace): Promise<Uint8Array | Problems> {
+/** Half a megabyte each. */
+const builtBefore = new Lru<string, Uint8Array>(16);
+
+async function buildModule(
+  opa: string,
+  { folder, policyFiles, main }: Workspace,
+  { modules }: PolicySources,
+): Promise<Uint8Array | Problems> {
+  const content = createHash("sha256")
+    .update(JSON.stringify([opa, main, modules]))
+    .digest("base64");
+  const known = builtBefore.get(content);
+  if (known !== undefined) return known;
   const output = ".built.tar.gz";
   const build = await runOpa(opa, {
     args: [
@@ -120,39 +124,10 @@ async function buildModule(opa: string, { folder, policyFiles }: Workspace): Pro
   });
   if (build.status !== 0) return failed("opa build", build);
   const wasm = readArchive(await readFile(path.join(folder, output))).get("policy.wasm");
-  return wasm ?? { kind: "problems", problems: [{ file: "opa build", line: 0, message: "made no module" }] };
-}
-
-/** The input paths that the decision depends on, as `http.method`; a path ends where it is no longer a literal. */
-async function readInputs(
-  opa: string,
-  folder: string,
-  files: readonly string[],
-): Promise<{ readonly paths: readonly string[] } | Problems> {
-  const run = await runOpa(opa, {
-    args: [
-      "deps",
-      "--format",
-      "json",
-      ...files.flatMap((file) => ["-d", file]),
-      `data.${ENTRYPOINT.replace("/", ".")}`,
-    ],
-    cwd: folder,
-  });
-  if (run.status !== 0) return failed("opa deps", run);
-  const { base } = JSON.parse(run.stdout) as { base?: { type: string; value: unknown }[][] };
-  const paths = new Set<string>();
-  for (const [head, ...rest] of base ?? []) {
-    if (head?.value !== "input") continue;
-    const parts: string[] = [];
-    for (const term of rest) {
-      // A name with a dot cannot be told from two names: its parent counts as read.
-      if (term.type !== "string" || typeof term.value !== "string" || term.value.includes(".")) break;
-      parts.push(term.value);
-    }
-    paths.add(parts.join("."));
-  }
-  return { paths: [...paths].sort() };
+  if (wasm === undefined)
+    return { kind: "problems", problems: [{ file: "opa build", line: 0, message: "made no module" }] };
+  builtBefore.set(content, wasm);
+  return wasm;
 }
 
 const OBLIGATIONS = ["hold", "mask", "credential"] as const;

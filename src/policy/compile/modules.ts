@@ -10,6 +10,7 @@ import { Lru } from "#core/lru.ts";
 import type { RuleLocation } from "../manifest.ts";
 import { checkDataRefs } from "./data-refs.ts";
 import type { Problem } from "./problem.ts";
+import { inputReads } from "./reads.ts";
 import { runOpa } from "./run-opa.ts";
 import { POLICY_NAME, type SourceFile } from "./sources.ts";
 
@@ -30,6 +31,8 @@ export interface PolicyModule {
   /** Which of the known rules it has. */
   readonly has: ReadonlySet<string>;
   readonly rules: readonly RuleLocation[];
+  /** Input paths. */
+  readonly reads: readonly string[];
   /** Where each rule begins, also one that is only the policy's own; ascending. */
   readonly starts: readonly { readonly line: number; readonly column: number }[];
 }
@@ -197,7 +200,7 @@ function readRules(ast: Ast, file: string, policy: string, problems: Problem[]):
       line: 0,
       message: `has none of the rules that are asked for: ${[...RULES.keys()].join(", ")}`,
     });
-  return { file, policy, has, rules, starts: starts.sort((a, b) => a.line - b.line) };
+  return { file, policy, has, rules, reads: inputReads(ast), starts: starts.sort((a, b) => a.line - b.line) };
 }
 
 /** The name in `credential := "…" if …`; null where it is computed. */

@@ -53,6 +53,8 @@ export async function runOpa(opa: string, run: OpaRun): Promise<OpaOutcome> {
     env: {
       HOME: run.cwd,
       GOMAXPROCS: "2",
+      // It ends before its heap is worth a collection: a fifth less of a core.
+      GOGC: "400",
       ...(limits === undefined ? {} : { GOMEMLIMIT: String(Math.floor(limits.memoryBytes / 2)) }),
     },
   });
