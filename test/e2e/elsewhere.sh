@@ -68,5 +68,5 @@ kubectl delete namespace sample --timeout=90s >/dev/null
 check "it is uninstalled" "uninstalled" helm uninstall sidegate --namespace sidegate --timeout 120s
 guards() { kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations,validatingadmissionpolicies,validatingadmissionpolicybindings -o name | grep -c sidegate; }
 check "nothing of ours is asked any more" "^0$" guards
-if [ $failures -gt 0 ]; then echo "e2e: $failures failed"; exit 1; fi
+if [ "$(failed_checks)" -gt 0 ]; then echo "e2e: $(failed_checks) failed"; exit 1; fi
 echo "e2e: ok"

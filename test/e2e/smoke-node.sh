@@ -112,8 +112,8 @@ goodbyes() { audit query --all --json | grep -c '"kind":"stop"'; }
 check "both sidecars said goodbye" "^2$" goodbyes
 echo "agents ended after $((SECONDS - start))s"
 
-if [ $failures -gt 0 ]; then
+if [ "$(failed_checks)" -gt 0 ]; then
   tail -20 "$RUN"/*.log | tail -60 >&2 || true
-  echo "smoke-node: $failures failed"; exit 1
+  echo "smoke-node: $(failed_checks) failed"; exit 1
 fi
 echo "smoke-node: ok"

@@ -7,6 +7,9 @@ for program in "${!wants[@]}"; do
   command -v "$program" >/dev/null || missing+=("${wants[$program]}")
 done
 [ -e /usr/lib/cni/bridge ] || missing+=(containernetworking-plugins)
+# For the packages of agents' clients and of CrewAI.
+python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
 [ ${#missing[@]} -gt 0 ] || exit 0
 say "apt-get install ${missing[*]}"
 apt-get update -qq >&2

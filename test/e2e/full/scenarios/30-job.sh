@@ -1,3 +1,3 @@
 # A Job ends.
 kubectl apply -f "$repository/test/e2e/full/job.yaml" >/dev/null
-check "a Job ends" "condition met" kubectl -n shop wait --for=condition=Complete job/errand --timeout=60s
+check "a Job ends" "condition met" kubectl -n shop wait --for=condition=Complete job/errand --timeout=240s

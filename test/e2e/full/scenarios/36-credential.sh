@@ -8,7 +8,7 @@ openssl x509 -req -in "$work/login.csr" -CA "$PKI/ca.crt" -CAkey "$PKI/ca.key" -
 kubectl create secret tls login-tls --cert "$work/login.crt" --key "$work/login.key" >/dev/null
 for namespace in default shop; do kubectl -n $namespace create secret generic login-client --from-literal=clientSecret="$client_secret" >/dev/null; done
 kubectl apply -f "$repository/test/e2e/full/login.yaml" >/dev/null
-kubectl wait --for=condition=Ready pod/login --timeout=60s >/dev/null
+kubectl wait --for=condition=Ready pod/login --timeout=240s >/dev/null
 login_target() { # NAMESPACE: of the target; the Secret is shop's
   printf 'apiVersion: sidegate.dev/v1alpha1\nkind: EgressTarget\nmetadata: {name: login, namespace: %s}\nspec:\n' "$1"
   printf '  hosts: [%s]\n  ports: [443]\n  protocol: http\n  private: true\n  credential: login\n' $login
@@ -25,15 +25,15 @@ check "a target of another namespace may not name shop's Secret" "only targets i
 login_target sidegate | kubectl apply -f - >/dev/null
 login_policy AgentPolicy login_space ", namespace: shop" | sed 's/name: login_space/name: login-space/' | kubectl apply -f - >/dev/null
 whoami() { http python "https://$login/v1/whoami"; }
-within 30000 "a namespace's own policy lets its agents there, without the cluster's credential" '"authorized":false' whoami
+within 60000 "a namespace's own policy lets its agents there, without the cluster's credential" '"authorized":false' whoami
 login_policy ClusterAgentPolicy login "" | kubectl apply -f - >/dev/null
-within 30000 "with a policy of the cluster the token is put in, that the controller fetched" '"authorized":true' whoami
+within 60000 "with a policy of the cluster the token is put in, that the controller fetched" '"authorized":true' whoami
 echoed() { whoami | grep -c 'tok-' || true; }
 check "the answer that echoes the token does not show it" "^0$" echoed
 login_log() { kubectl logs login; }
 check "the token endpoint saw the client's secret, and gave a token" "^token true$" login_log
 login_recorded() { audit query --all --json --limit 100000 | grep -c '"credential":"login"'; }
-within 30000 "the record says which credential was put in" "^[1-9]" login_recorded
+within 60000 "the record says which credential was put in" "^[1-9]" login_recorded
 secret_recorded() { audit query --all --json --limit 100000 | grep -cE "$client_secret|tok-[0-9a-f]{32}" || true; }
 check "and neither secret nor token" "^0$" secret_recorded
 

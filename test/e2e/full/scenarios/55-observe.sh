@@ -24,7 +24,7 @@ metadata: {name: crewai, namespace: crew}
 spec: {accessModes: [ReadOnlyMany], storageClassName: crewai, resources: {requests: {storage: 1Gi}}}
 EOF
 kubectl apply -f "$repository/test/e2e/full/crew.yaml" >/dev/null
-kubectl wait --for=condition=Ready pod/model --timeout=60s >/dev/null
+kubectl wait --for=condition=Ready pod/model --timeout=240s >/dev/null
 # Who they are and who signs for them, the administrator says; what may be done there, nobody has said yet.
 for name in model billing; do
   printf -- '---\napiVersion: sidegate.dev/v1alpha1\nkind: EgressTarget\nmetadata: {name: %s, namespace: crew}\nspec:\n' $name
@@ -33,13 +33,13 @@ for name in model billing; do
 done | kubectl apply -f - >/dev/null
 crew() { # NAME: runs the agent as a Job of that name, and prints what it said
   sed "s/NAME/$1/" "$repository/test/e2e/full/crew-job.yaml" | kubectl apply -f - >/dev/null
-  kubectl -n crew wait --for=condition=Complete "job/$1" --timeout=150s >/dev/null || true
+  kubectl -n crew wait --for=condition=Complete "job/$1" --timeout=240s >/dev/null || true
   kubectl -n crew logs "job/$1" -c app
 }
-sleep 1 # the API server's own caches of namespaces and policies
+opted_in crew
 check "watched, a real CrewAI does all that its model says" "crew: Invoice 7 says .* deleting it was " crew watched
 crew_lines() { audit query --all --json --limit 100000 | grep "\"pod\":\"crew/$1-"; }
-within 30000 "its calls are on record as what policy would deny" '"would":\{"effect":"deny"' crew_lines watched
+within 60000 "its calls are on record as what policy would deny" '"would":\{"effect":"deny"' crew_lines watched
 # The person's own token: what they may read of the record, the collector asks the API server.
 kubectl create serviceaccount suggester >/dev/null
 kubectl create clusterrolebinding suggester --clusterrole=cluster-admin --serviceaccount=default:suggester >/dev/null
@@ -49,16 +49,16 @@ check "a policy is suggested from it, and replayed without a denial" "replayed [
 kubectl label namespace crew sidegate.dev/mode- >/dev/null
 kubectl apply -f "$work/suggested/manifests.json" >/dev/null
 crew_ready() { kubectl -n crew get agentpolicy suggested -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'; }
-within 15000 "applied, it is in force" "^True$" crew_ready
+within 60000 "applied, it is in force" "^True$" crew_ready
 check "enforced, the same agent does all that it did" "crew: Invoice 7 says .* deleting it was " crew enforced
-within 30000 "its calls are on record as allowed" '"verdict":"allow".*/v1/chat/completions' crew_lines enforced
+within 60000 "its calls are on record as allowed" '"verdict":"allow".*/v1/chat/completions' crew_lines enforced
 # Telemetry of the framework is refused by the library's own policy, watched or not; nothing else may be.
 denials() { crew_lines enforced | grep '"verdict":"deny"' | grep -v 'telemetry.crewai.com' || true; echo end; }
 check "without a denial" "^end$" eval '[ "$(denials)" = end ] && echo end || denials'
 elsewhere() { # another path, in the same namespace: as shut as any
   kubectl -n crew delete pod probe --ignore-not-found >/dev/null 2>&1
-  kubectl -n crew run probe --image=sidegate.local/agent:1 --restart=Never --command -- curl -sS --max-time 10 https://billing.default.svc.cluster.local/v1/customers >/dev/null
-  kubectl -n crew wait --for=jsonpath='{.status.phase}'=Succeeded pod/probe --timeout=60s >/dev/null
+  kubectl -n crew run probe --image=sidegate.local/agent:1 --restart=Never --command -- curl -sS --max-time 30 https://billing.default.svc.cluster.local/v1/customers >/dev/null
+  kubectl -n crew wait --for=jsonpath='{.status.phase}'=Succeeded pod/probe --timeout=240s >/dev/null
   kubectl -n crew logs probe -c probe
 }
 check "and what it never did is denied" "not_allowed" elsewhere

@@ -10,11 +10,11 @@ kubectl -n shop rollout status deployment/crowd --timeout=240s >/dev/null || tru
 check "20 new pods start meanwhile" "^20$" kubectl -n shop get deployment crowd -o 'jsonpath={.status.readyReplicas}'
 crowd_asks() { # each of them, once
   for pod in $(kubectl -n shop get pods -l app=crowd -o 'jsonpath={.items[*].metadata.name}'); do
-    kubectl -n shop exec "$pod" -c agent -- curl -sS --max-time 10 "http://$api/v1/crowd" || true
+    kubectl -n shop exec "$pod" -c agent -- curl -sS --max-time 30 "http://$api/v1/crowd" || true
   done | grep -c "http GET /v1/crowd"
 }
 within 60000 "and each of them has its policies" "^20$" crowd_asks
 another_leads() { [ "$(leader)" != "$first_leader" ] && leader; }
 within 60000 "another one leads" "sidegate-controller" another_leads
 kubectl -n shop delete deployment crowd --wait=false >/dev/null
-kubectl -n shop wait --for=delete pod -l app=crowd --timeout=120s >/dev/null || true
+kubectl -n shop wait --for=delete pod -l app=crowd --timeout=240s >/dev/null || true

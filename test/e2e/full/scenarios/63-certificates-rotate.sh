@@ -34,14 +34,14 @@ within 90000 "and every replica shows the new one" "all new" served "$work/old.c
 old=$(certificate ca)
 kubectl -n sidegate annotate secret sidegate-certificates sidegate.dev/rotate=ca >/dev/null
 within 60000 "a next authority is published beside the old one" "renewed" renewed ca "$old"
-within 30000 "both are trusted" "^2$" authorities
-within 30000 "pods were made all the while" "^[1-9][0-9]+$" cat "$work/made"
+within 60000 "both are trusted" "^2$" authorities
+within 60000 "pods were made all the while" "^[1-9][0-9]+$" cat "$work/made"
 touch "$work/stop-making"; wait $maker || true
 failed_admissions() { echo "$(cat "$work/made") made; failed: $(wc -l <"$work/made.txt")"; head -3 "$work/made.txt"; }
 check "no admission failed" "failed: 0$" failed_admissions
 # Agents know the authority that they were injected with: with a new one they are made anew, as status says.
 kubectl -n shop rollout restart deployment/agent-python deployment/agent-node >/dev/null
-kubectl -n shop rollout status deployment/agent-python deployment/agent-node --timeout=120s >/dev/null || true
-within 30000 "agents made anew know both" "0 outside" eval 'cli status -n shop || true'
+kubectl -n shop rollout status deployment/agent-python deployment/agent-node --timeout=240s >/dev/null || true
+within 60000 "agents made anew know both" "0 outside" eval 'cli status -n shop || true'
 agents_left() { kubectl -n shop get pods -l 'app in (agent-python, agent-node)' -o name | wc -l; }
 within 60000 "and those before are gone" "^2$" agents_left

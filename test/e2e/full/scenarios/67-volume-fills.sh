@@ -30,18 +30,18 @@ import json, sys
 for a in json.load(sys.stdin)["data"]["alerts"]:
     if a["labels"]["alertname"] == sys.argv[1] and a["state"] == "firing": print("firing since", a["activeAt"])' "$1"
 }
-asking() { agent python sh -c "curl -sS --max-time 100 -o /dev/null -w '%{http_code}\n' http://$api/v1/fill/$1/[1-$2] | sort | uniq -c" | tr -s ' '; }
-within 30000 "the collector tells how much room it has" "^[1-9]" eval '"${enter[@]}" curl -sS "http://127.0.0.1:9099/api/v1/query?query=sidegate_collector_disk_limit_bytes" | python3 -c "import json,sys; print(json.load(sys.stdin)[\"data\"][\"result\"][0][\"value\"][1])"'
-check "an agent works now and then" "^ 80 200$" eval "agent python sh -c 'for i in \$(seq 80); do curl -sS --max-time 10 -o /dev/null -w \"%{http_code}\n\" http://$api/v1/fill/slow; sleep 0.2; done | sort | uniq -c' | tr -s ' '"
-within 60000 "the alert that foresees a full volume fires" "firing since" alerts SidegateCollectorVolumeFills
+asking() { agent python sh -c "curl -sS --max-time 240 -o /dev/null -w '%{http_code}\n' http://$api/v1/fill/$1/[1-$2] | sort | uniq -c" | tr -s ' '; }
+within 60000 "the collector tells how much room it has" "^[1-9]" eval '"${enter[@]}" curl -sS "http://127.0.0.1:9099/api/v1/query?query=sidegate_collector_disk_limit_bytes" | python3 -c "import json,sys; print(json.load(sys.stdin)[\"data\"][\"result\"][0][\"value\"][1])"'
+check "an agent works now and then" "^ 80 200$" eval "agent python sh -c 'for i in \$(seq 80); do curl -sS --max-time 30 -o /dev/null -w \"%{http_code}\n\" http://$api/v1/fill/slow; sleep 0.2; done | sort | uniq -c' | tr -s ' '"
+within 120000 "the alert that foresees a full volume fires" "firing since" alerts SidegateCollectorVolumeFills
 is_full() { "${enter[@]}" curl -sS "http://127.0.0.1:9099/api/v1/query?query=sidegate_collector_full" | python3 -c "import json,sys; print(json.load(sys.stdin)['data']['result'][0]['value'][1])"; }
 check "before it is full" "^0$" is_full
 check "agents work hard" "^ 3000 200$" asking a 3000
 "${enter[@]}" bash -c "head -c 400M /dev/zero >$RUN/record/filler 2>/dev/null; true"
 within 60000 "it is full" "^1$" is_full
-within 60000 "the alert that says so fires too" "firing since" alerts SidegateCollectorVolumeFull
+within 120000 "the alert that says so fires too" "firing since" alerts SidegateCollectorVolumeFull
 denied_when_full() { asking b 20000; }
-within 180000 "when the sidecar's own room is used up, its agent is denied" " 503| 403" denied_when_full
+within 300000 "when the sidecar's own room is used up, its agent is denied" " 503| 403" denied_when_full
 check "by name" "audit_unavailable" http python "http://$api/v1/items/50"
 sidecar_starts=$(kubectl -n shop get pods -l app=agent-python -o 'jsonpath={.items[0].status.initContainerStatuses[?(@.name=="sidegate")].restartCount}')
 "${enter[@]}" rm "$RUN/record/filler"

@@ -10,5 +10,5 @@ check "and that is exit 0" "^exit 0$" cat "$work/redteam.txt"
 check "its containers had the profile that the chart's installer laid on the node" "^Localhost sidegate/agent.json$" \
   kubectl -n shop get pods -l app=agent-python -o 'jsonpath={.items[0].spec.containers[0].securityContext.seccompProfile.type} {.items[0].spec.containers[0].securityContext.seccompProfile.localhostProfile}'
 redteam_left() { kubectl -n shop get pods -l app=sidegate-redteam -o name | wc -l; }
-within 20000 "its pod is gone" "^0$" redteam_left
+within 60000 "its pod is gone" "^0$" redteam_left
 check "a namespace that has not opted in is told so" "has not opted in" oncall redteam -n default --image sidegate.local/agent:1

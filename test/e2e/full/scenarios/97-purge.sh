@@ -7,6 +7,6 @@ else
   check "purge lists the custom resources that an uninstall keeps" "CustomResourceDefinition agentpolicies.sidegate.dev: with [0-9]+ of its resources" cat "$work/purge.txt"
   check "and the record" "PersistentVolumeClaim sidegate/data-sidegate-collector-0: THE RECORD" cat "$work/purge.txt"
   check "it removes them" "^[0-9]+ removed" oncall purge --yes
-  within 30000 "nothing of ours is left" "^Nothing of Sidegate is left" oncall purge --yes
+  within 60000 "nothing of ours is left" "^Nothing of Sidegate is left" oncall purge --yes
   check "in no kind" "^0$" eval 'kubectl get crd,mutatingwebhookconfigurations,validatingwebhookconfigurations,validatingadmissionpolicies,validatingadmissionpolicybindings -o name | grep -c sidegate || true'
 fi
