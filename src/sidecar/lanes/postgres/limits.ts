@@ -1,6 +1,6 @@
 /** What one message and one session may cost. Bytes and counts; time limits are the target's. */
 export interface PostgresLimits {
-  /** A Query or Parse; a longer one is refused, never forwarded unread. Over 256 KiB the reader calls it incomplete. */
+  /** A Query or Parse; a longer one is refused, never forwarded unread. The reader's own bounds (sql/bounds.ts) make it incomplete before. */
   readonly textBytes: number;
   /** A Bind that is held in memory. */
   readonly bindBytes: number;

@@ -12,14 +12,13 @@ import type { Parameter } from "./codec/frontend.ts";
 import { fromUtf8 } from "./codec/text.ts";
 import type { Judged, Written } from "./question.ts";
 import type { Alike, Statement } from "./sql/reading.ts";
+import { SHOWN_CHARS } from "./sql/redact.ts";
 
-/** What of a statement's text goes on record. Its tail is cut where it is longer, and the record says so. */
-const MAX_TEXT = 16_384;
 /** Parameters on record, and characters of each. */
 const MAX_PARAMETERS = 64;
 const MAX_PARAMETER = 256;
 
-/** Takes password literals and the like out of a statement's text. `alike`: null: it is known by all of its characters only. */
+/** Takes password literals and the like out of a statement's text, of a long one out of its first `SHOWN_CHARS` at least. `alike`: null: it is known by all of its characters only. */
 export type Redact = (text: string, statements: readonly Statement[], alike: Alike | null) => string;
 
 const READS_ALL: Pick<Profile, "reads"> = { reads: () => true };
@@ -75,11 +74,13 @@ export class OperationWriter {
     };
     const text = this.#redact(judged.text, statements, alike);
     add("statements", `[${statements.map(statementText).join(",")}]`);
-    const cut = text.length > MAX_TEXT;
-    const quoted = quote(cut ? `${text.slice(0, MAX_TEXT)}…` : text);
+    // Its tail is cut where it is longer, and the record says so.
+    const left = Math.max(judged.text.length, text.length) - SHOWN_CHARS;
+    const cut = left > 0;
+    const quoted = quote(cut ? `${text.slice(0, SHOWN_CHARS)}…` : text);
     add("text", quoted);
     const end = rest.length;
-    if (cut) rest += `,"cut":${text.length - MAX_TEXT}`;
+    if (cut) rest += `,"cut":${left}`;
     add("doubts", JSON.stringify(judged.doubts));
     if (reads("sql.user") || reads("sql.database")) facts += `,${this.#identity}`;
     else rest += `,${this.#identity}`;

@@ -129,43 +129,80 @@ function operatorEnd(text: string, start: number): number {
   return Math.max(end, start + 1);
 }
 
-function tokenAt(text: string, start: number): Token | null {
-  const simple: readonly [TokenKind, RegExp][] = [
-    ["blank", BLANK],
-    ["comment", LINE_COMMENT],
-    ["number", NUMBER],
-    ["parameter", PARAMETER],
-  ];
-  const c = text[start] ?? "";
-  if (match(WORD, text, start) !== -1) return wordToken(text, start);
-  for (const [kind, expression] of simple) {
-    const end = match(expression, text, start);
-    if (end === -1) continue;
-    // `1a`, `$1a`: an error to new servers, two tokens to old ones
-    if (kind !== "blank" && kind !== "comment" && match(WORD, text, end) !== -1) return null;
-    return { kind, start, end };
-  }
-  if (c === "'") {
-    const { end, continued } = stringEnd(text, start, false);
-    return end === -1 ? null : { kind: continued ? "special" : "string", start, end };
-  }
-  if (c === '"') return quotedToken(text, start, start);
-  if (c === "$") {
-    const end = dollarEnd(text, start);
-    return end === -1 ? null : { kind: "special", start, end };
-  }
-  if (text.startsWith("/*", start)) {
-    const end = commentEnd(text, start);
-    return end === -1 ? null : { kind: "comment", start, end };
-  }
-  if (match(OPERATOR, text, start) !== -1) return { kind: "sign", start, end: operatorEnd(text, start) };
-  return "()[],;:.".includes(c) ? { kind: "sign", start, end: start + 1 } : null;
+/** First characters of what is neither a word nor a number, by character code. */
+const DIGIT = /[0-9]/;
+const SINGLE = "()[],;:.";
+const WORD_START = /[A-Za-z_]/;
+
+type Begins = "word" | "blank" | "number" | "string" | "quoted" | "dollar" | "operator" | "single" | "none";
+
+function begins(c: string): Begins {
+  if (WORD_START.test(c)) return "word";
+  if (DIGIT.test(c)) return "number";
+  if (" \t\n\r\f".includes(c)) return "blank";
+  if (c === "'") return "string";
+  if (c === '"') return "quoted";
+  if (c === "$") return "dollar";
+  if ("~!@#^&|`?+-*/%<>=".includes(c)) return "operator";
+  return SINGLE.includes(c) ? "single" : "none";
 }
 
-/** In one pass over the text; tokens cover it without gaps as far as they go. */
-export function tokensOf(text: string): Tokens {
+const BEGINS: readonly Begins[] = Array.from({ length: 128 }, (_, code) => begins(String.fromCharCode(code)));
+
+/** `1a`, `$1a`: an error to new servers, two tokens to old ones. */
+function numeric(kind: "number" | "parameter", expression: RegExp, text: string, start: number): Token | null {
+  const end = match(expression, text, start);
+  return end === -1 || match(WORD, text, end) !== -1 ? null : { kind, start, end };
+}
+
+/** The token at an index of the text; null: nobody can be sure of it. */
+export function tokenAt(text: string, start: number): Token | null {
+  const code = text.charCodeAt(start);
+  switch (code > 0x7f ? "word" : (BEGINS[code] ?? "none")) {
+    case "word":
+      return wordToken(text, start);
+    case "blank":
+      return { kind: "blank", start, end: match(BLANK, text, start) };
+    case "number":
+      return numeric("number", NUMBER, text, start);
+    case "string": {
+      const { end, continued } = stringEnd(text, start, false);
+      return end === -1 ? null : { kind: continued ? "special" : "string", start, end };
+    }
+    case "quoted":
+      return quotedToken(text, start, start);
+    case "dollar":
+      return dollarToken(text, start);
+    case "operator":
+      return operatorToken(text, start);
+    case "single":
+      if (text[start] === "." && DIGIT.test(text[start + 1] ?? "")) return numeric("number", NUMBER, text, start);
+      return { kind: "sign", start, end: start + 1 };
+    default:
+      return null;
+  }
+}
+
+function dollarToken(text: string, start: number): Token | null {
+  if (DIGIT.test(text[start + 1] ?? "")) return numeric("parameter", PARAMETER, text, start);
+  const end = dollarEnd(text, start);
+  return end === -1 ? null : { kind: "special", start, end };
+}
+
+function operatorToken(text: string, start: number): Token | null {
+  if (text.startsWith("--", start)) return { kind: "comment", start, end: match(LINE_COMMENT, text, start) };
+  if (!text.startsWith("/*", start)) return { kind: "sign", start, end: operatorEnd(text, start) };
+  const end = commentEnd(text, start);
+  return end === -1 ? null : { kind: "comment", start, end };
+}
+
+/**
+ * In one pass over the text; tokens cover it without gaps as far as they go. `until`: to the end of the token that stands there, at
+ * most: what comes behind is not looked at.
+ */
+export function tokensOf(text: string, until = text.length): Tokens {
   const tokens: Token[] = [];
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length && at < until; ) {
     const token = tokenAt(text, at);
     if (token === null) return { tokens, whole: false };
     tokens.push(token);

@@ -2,14 +2,18 @@
  * The SQL reader: a text in, what each of its statements does out. Loads PostgreSQL's parser on first use, remembers what it read, and
  * fails towards `complete: false`: what is too long, not well formed, not parsed or not described was not understood.
  */
+import { excessOf } from "./bounds.ts";
+import { type Condensed, condensed } from "./condense.ts";
 import { createParser, type Parser } from "./parser.ts";
 import type { SqlReader, SqlReading, Statement } from "./reading.ts";
 import { ReadingCache } from "./reading-cache.ts";
 import { type ReadStatement, readStatement, type Source } from "./statements.ts";
-import { type Template, templateOf } from "./template.ts";
+import { MAX_TEMPLATE_CHARS, type Template, templateOf } from "./template.ts";
 import { type Fields, isFields, listOf } from "./tree.ts";
 
 export const MAX_TEXT_BYTES = 256 * 1024;
+/** Of a text that is a list of rows or values, which is not parsed as a whole. */
+export const MAX_LIST_BYTES = 512 * 1024;
 /** The tree of a longer text is not read: it would keep every connection of the pod waiting. */
 const MAX_TREE_CHARS = 4 * 1024 * 1024;
 const DEFAULT_CACHE_BYTES = 4 * 1024 * 1024;
@@ -68,12 +72,17 @@ function parse(parser: Parser, bytes: Uint8Array): readonly Fields[] | string {
   return statements.every(isFields) ? statements : "the tree has an unknown form";
 }
 
+/** Null: nothing speaks against parsing it. */
+function objectionTo(text: string, maxBytes: number): string | null {
+  if (text.length > maxBytes || Buffer.byteLength(text) > maxBytes) return "the text is too long to read";
+  return oddity(text);
+}
+
+/** Nothing speaks against it. */
 function readText(parser: Parser, text: string): ReadText {
-  if (text.length > MAX_TEXT_BYTES) return refused("the text is too long to read");
-  const odd = oddity(text);
-  if (odd !== null) return refused(odd);
+  const excess = excessOf(text);
+  if (excess !== null) return refused(excess);
   const bytes = Buffer.from(text, "utf8");
-  if (bytes.length > MAX_TEXT_BYTES) return refused("the text is too long to read");
   const statements = parse(parser, bytes);
   if (typeof statements === "string") return refused(statements);
   const source: Source = {
@@ -91,6 +100,8 @@ function readText(parser: Parser, text: string): ReadText {
 
 /** A tree that is deeper than our own stack is refused; everything else that is thrown is a bug. */
 function readOrRefuse(parser: Parser, text: string): ReadText {
+  const odd = objectionTo(text, MAX_TEXT_BYTES);
+  if (odd !== null) return refused(odd);
   try {
     return readText(parser, text);
   } catch (cause) {
@@ -122,15 +133,47 @@ function cutsAreFree(text: string, template: Template, literals: readonly number
 
 /** The same statement in another text of its template: only its end may differ. */
 function placed(reading: SqlReading, text: string, { semicolon, cuts }: Template): SqlReading {
+  if (cuts.length === 0 || reading.alike === null) return reading;
+  return { ...ending(reading, text, semicolon), alike: { shape: reading.alike.shape, literals: cuts } };
+}
+
+/** Its only statement ends where the text does, or at a semicolon before. */
+function ending(reading: SqlReading, text: string, semicolon: number): SqlReading {
   const [statement] = reading.statements;
-  if (cuts.length === 0 || statement === undefined || reading.alike === null) return reading;
   const to = Buffer.byteLength(semicolon === -1 ? text : text.slice(0, semicolon));
-  return {
-    alike: { shape: reading.alike.shape, literals: cuts },
-    statements: statement.to === to ? reading.statements : [{ ...statement, to }],
-    complete: reading.complete,
-    doubts: reading.doubts,
-  };
+  return statement === undefined || statement.to === to ? reading : { ...reading, statements: [{ ...statement, to }] };
+}
+
+/** Whether the literals that stand for others decide nothing, and the statement is of a kind in which such lists are. */
+function mayStandForOthers({ reading, only }: ReadText, { text, literals }: Condensed): boolean {
+  if (only === null || !reading.complete || !TEMPLATE_KINDS.has(only.statement.kind)) return false;
+  const free = new Set(only.literals);
+  let bytes = 0;
+  let at = 0;
+  for (const index of literals) {
+    bytes += Buffer.byteLength(text.slice(at, index));
+    at = index;
+    if (!free.has(bytes)) return false;
+  }
+  return true;
+}
+
+/** No template has this character. */
+const CONDENSED_KEY = "\u0002";
+
+/** A long text that is a list, by one item of each form. Null: it has to be read as it is. */
+function readCondensed(parser: Parser, text: string, cache: ReadingCache): SqlReading | null {
+  if (objectionTo(text, MAX_LIST_BYTES) !== null) return null;
+  const short = condensed(text);
+  if (short === null) return null;
+  const key = CONDENSED_KEY + short.text;
+  let reading = cache.get(key);
+  if (reading === undefined) {
+    const read = readOrRefuse(parser, short.text);
+    if (!mayStandForOthers(read, short)) return null;
+    reading = cache.set(key, read.reading);
+  }
+  return ending(reading, text, short.semicolon);
 }
 
 /** As it is remembered. */
@@ -167,6 +210,8 @@ export function createSqlReader(options: SqlReaderOptions): SqlReader {
       if (template !== null && similar !== undefined) return placed(similar, text, template);
       const known = byText.get(text);
       if (known !== undefined) return known;
+      const long = text.length > MAX_TEMPLATE_CHARS ? readCondensed(parser, text, byTemplate) : null;
+      if (long !== null) return long;
       const { reading, only } = readOrRefuse(parser, text);
       const kind = only?.statement.kind ?? "";
       if (template !== null && only !== null && TEMPLATE_KINDS.has(kind) && cutsAreFree(text, template, only.literals))

@@ -118,6 +118,6 @@ export interface SqlReader {
   /** Loads PostgreSQL's parser (once a process, on first use). Rejects when it cannot be loaded: then everything is refused. */
   load(): Promise<void>;
   readonly loaded: boolean;
-  /** Synchronous; throws before `load` resolved. Cached. A text over 256 KiB is not parsed: `complete: false`. */
+  /** Synchronous; throws before `load` resolved. Cached. What takes too long to read is not parsed: `complete: false`. */
   read(text: string): SqlReading;
 }

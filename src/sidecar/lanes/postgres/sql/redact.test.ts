@@ -109,6 +109,26 @@ describe("what a record shows of a text", () => {
     );
   });
 
+  test("bodies in bodies are followed as deep as people write them, and cut behind that", () => {
+    const nested = (n: number, inside: string): string => {
+      const tags = Array.from({ length: n }, (_, i) => `$a${i}$`);
+      return `DO ${tags.join(" ")} ${inside} ${tags.toReversed().join(" ")}`;
+    };
+    expect(redactSql(nested(2, `ALTER ROLE a PASSWORD '${SECRET}'`), true)).toBe(
+      nested(2, "ALTER ROLE a PASSWORD '[redacted]'"),
+    );
+    for (const levels of [2, 3, 4, 5, 6, 2_000, 20_000])
+      expect(redactSql(nested(levels, `ALTER ROLE a PASSWORD '${SECRET}'`), true)).not.toContain(SECRET);
+  });
+
+  test("of a long text the beginning, and nothing of a literal that goes on behind it", () => {
+    const long = `SELECT ${"a, ".repeat(6_000)}'x'`;
+    expect(long.startsWith(redactSql(long, true))).toBe(true);
+    expect(redactSql(long, true).length).toBeLessThan(17_000);
+    const literal = `SELECT ${"a, ".repeat(5_455)}'${"x".repeat(40)} postgres://u:${SECRET}@h/db', 1`;
+    expect(redactSql(literal, true)).not.toContain(SECRET);
+  });
+
   test("a hostile text in linear time", () => {
     for (const piece of ["'://a:", "eyJ-", "password(", "'x',", "$$'", "(", "insert token "])
       redactSql(piece.repeat(20_000), true);

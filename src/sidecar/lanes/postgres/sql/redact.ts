@@ -7,6 +7,11 @@
  */
 import { type Token, tokensOf } from "./lexer.ts";
 
+/** Of a longer text only so much is read, to the end of the token there: more is on no record, and in no policy's facts. */
+export const SHOWN_CHARS = 16_384;
+/** Bodies in bodies (`$a$ … $b$ … $b$ … $a$`). A deeper one is cut as a whole. */
+const MAX_LEVELS = 4;
+
 const QUOTE = 0x27;
 const CUT = "'[redacted]'";
 const CUT_COMMENT = "/* [redacted] */";
@@ -128,9 +133,12 @@ function secretsOf(text: string, literals: readonly number[]): boolean[] | null 
   return 2 * secrets.length === literals.length ? secrets : null;
 }
 
-/** `understood`: the reader parsed it. The result is for people and records; it is not meant to be parsed again. */
-export function redactSql(text: string, understood: boolean): string {
-  const { tokens, whole } = tokensOf(text);
+/**
+ * `understood`: the reader parsed it. The result is for people and records; it is not meant to be parsed again. Of a text of more than
+ * `SHOWN_CHARS` it is the beginning.
+ */
+export function redactSql(text: string, understood: boolean, level = 0): string {
+  const { tokens, whole } = tokensOf(text, SHOWN_CHARS);
   const rest = whole ? "" : CUT_REST;
   if (!understood || !whole) return cutAll(text, tokens) + rest;
   const context = new Context();
@@ -140,7 +148,7 @@ export function redactSql(text: string, understood: boolean): string {
     if (token.kind === "blank") out += piece;
     else if (token.kind === "comment") out += SECRET_TEXT.test(piece) ? CUT_COMMENT : piece;
     else if (isLiteral(token)) {
-      out += literal(piece, context.secret);
+      out += literal(piece, context.secret, level);
       context.take("'");
     } else {
       out += token.kind === "number" && context.secret && piece.length > 3 ? CUT : piece;
@@ -151,17 +159,18 @@ export function redactSql(text: string, understood: boolean): string {
 }
 
 /** A body between dollar quotes is itself SQL, as a rule: cut inside it, so that a reviewer still reads the rest. */
-function literal(piece: string, secret: boolean): string {
+function literal(piece: string, secret: boolean, level: number): string {
   if (secret) return CUT;
   const tag = /^\$[^$]*\$/.exec(piece)?.[0];
-  if (tag !== undefined) return `${tag}${redactBody(piece.slice(tag.length, -tag.length))}${tag}`;
-  return SECRET_TEXT.test(content(piece)) ? CUT : piece;
+  if (tag !== undefined) return `${tag}${redactBody(piece.slice(tag.length, -tag.length), level + 1)}${tag}`;
+  return SECRET_TEXT.test(content(piece).slice(0, SHOWN_CHARS)) ? CUT : piece;
 }
 
-function redactBody(body: string): string {
-  const { whole } = tokensOf(body);
-  if (!whole) return SECRET_TEXT.test(body) ? CUT_REST : body;
-  return redactSql(body, true);
+function redactBody(body: string, level: number): string {
+  if (level > MAX_LEVELS) return CUT_REST;
+  const { whole } = tokensOf(body, SHOWN_CHARS);
+  if (!whole) return SECRET_TEXT.test(body.slice(0, SHOWN_CHARS)) ? CUT_REST : body;
+  return redactSql(body, true, level);
 }
 
 function content(piece: string): string {

@@ -93,8 +93,19 @@ export function outputOf(targets: unknown): readonly FoundOutput[] {
   });
 }
 
+/** Asked for at each arm of a set operation of all that are in it: without this its cost would be quadratic. */
+const OUTPUTS = new WeakMap<Fields, readonly FoundOutput[]>();
+
 /** Output of a whole query; of a set operation: the leftmost names, and no origin. */
 export function queryOutput(select: Fields, depth = 0): readonly FoundOutput[] {
+  const known = OUTPUTS.get(select);
+  if (known !== undefined) return known;
+  const output = freshOutput(select, depth);
+  if (isFields(select["larg"])) OUTPUTS.set(select, output);
+  return output;
+}
+
+function freshOutput(select: Fields, depth: number): readonly FoundOutput[] {
   if (depth > MAX_ARMS) return [];
   if (isFields(select["larg"])) {
     const starred = isFields(select["rarg"]) && queryOutput(select["rarg"], depth + 1).some((c) => c.star);

@@ -5,6 +5,7 @@ import { DDL } from "./ddl.ts";
 import { EXPRESSIONS } from "./expressions.ts";
 import { Findings, type FoundOutput } from "./findings.ts";
 import { FROM } from "./from.ts";
+import { tokenAt } from "./lexer.ts";
 import type { Statement } from "./reading.ts";
 import { ROLES } from "./roles.ts";
 import { queryOutput, SELECT } from "./select.ts";
@@ -96,18 +97,29 @@ function withoutPlaces(value: unknown): string {
   return JSON.stringify(value, (key: string, v: unknown) => (PLACES.has(key) ? undefined : v));
 }
 
-const MAX_TRIES = 8;
-
-/** The text after PREPARE … AS: the tail that parses to the very same tree. Null: not found. */
+/** The text behind PREPARE name (types) AS, if it parses to the very same tree. Null: it does not, or nobody can be sure where it begins. */
 function preparedText(source: Source, from: number, to: number, query: unknown): string | null {
   const text = source.slice(from, to);
-  const wanted = withoutPlaces(query);
-  let tries = 0;
-  for (const match of text.matchAll(/\bas\b/gi)) {
-    if (++tries > MAX_TRIES) return null;
-    const tail = text.slice(match.index + 2);
-    const statements = source.parse(tail);
-    if (statements?.length === 1 && withoutPlaces(statements[0]?.["stmt"]) === wanted) return tail.trim();
+  const begins = behindAs(text);
+  if (begins === null) return null;
+  const tail = text.slice(begins);
+  const statements = source.parse(tail);
+  return statements?.length === 1 && withoutPlaces(statements[0]?.["stmt"]) === withoutPlaces(query)
+    ? tail.trim()
+    : null;
+}
+
+/** Index behind the first AS that is a word of its own, outside of parentheses: no type and no name can be that. */
+function behindAs(text: string): number | null {
+  let open = 0;
+  for (let at = 0; at < text.length; ) {
+    const token = tokenAt(text, at);
+    if (token === null) return null;
+    at = token.end;
+    const word = text.slice(token.start, token.end);
+    if (word === "(") open++;
+    else if (word === ")") open--;
+    else if (open === 0 && token.kind === "word" && word.toLowerCase() === "as") return at;
   }
   return null;
 }
