@@ -193,7 +193,12 @@ describe("P15: a running pod with a chained mesh", () => {
   const debug = {
     name: "debug",
     image: "x",
-    securityContext: { runAsUser: 1000, allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } },
+    securityContext: {
+      runAsUser: 1000,
+      allowPrivilegeEscalation: false,
+      capabilities: { drop: ["ALL"] },
+      seccompProfile: { type: "RuntimeDefault" },
+    },
   };
 
   test.each([CHAIN, optionsWith(null)])("keeps the mesh's images, whatever the values say by now", (options) => {
