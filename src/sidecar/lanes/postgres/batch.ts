@@ -24,9 +24,10 @@ import {
   readParse,
   SYNC,
 } from "./codec/frontend.ts";
-import { fromUtf8, int32, isLexedAlike, utf8 } from "./codec/text.ts";
+import { fromUtf8, int32, isLexedAlike } from "./codec/text.ts";
 import type { Masks } from "./masks.ts";
-import { Names, type Portal, type Prepared } from "./names.ts";
+import type { Named } from "./named.ts";
+import type { Portal, Prepared } from "./names.ts";
 import { parametersText } from "./operations.ts";
 import type { Question } from "./question.ts";
 import { deallocationOf, questionOfPrepared } from "./questions.ts";
@@ -37,6 +38,7 @@ import type { Talk } from "./talk.ts";
 
 export interface BatchOptions {
   readonly talk: Talk;
+  readonly named: Named;
   readonly asking: Asking;
   readonly sqlNames: SqlNames;
   /** Whether the reader of SQL could not be loaded. */
@@ -49,8 +51,7 @@ export interface BatchOptions {
 export class Batch {
   readonly #options: BatchOptions;
   readonly #talk: Talk;
-  readonly #statements: Names<Prepared>;
-  readonly #portals: Names<Portal<Act>>;
+  readonly #named: Named;
   #pending: Step[] = [];
   #pendingBytes = 0;
   /** The rest of the batch, up to its Sync, is thrown away. */
@@ -63,15 +64,9 @@ export class Batch {
   #changing: Step | null = null;
 
   constructor(options: BatchOptions) {
-    const { statements, statementBytes, portals } = options.talk.limits;
     this.#options = options;
     this.#talk = options.talk;
-    this.#statements = new Names({
-      count: statements,
-      bytes: statementBytes,
-      weigh: ({ text, types }) => text.length + types.length,
-    });
-    this.#portals = new Names({ count: portals, bytes: statementBytes, weigh: ({ rest }) => rest?.length ?? 0 });
+    this.#named = options.named;
   }
 
   get skipping(): boolean {
@@ -87,16 +82,6 @@ export class Batch {
     return this.#changing === null;
   }
 
-  /** Acts that stopped at a row limit. */
-  *suspended(): Iterable<Act> {
-    for (const portal of this.#portals.values()) if (portal.act !== null) yield portal.act;
-  }
-
-  /** Our name upstream for a statement that the agent has prepared by a message. `name`: as SQL has it. */
-  renamed(name: string): string | null {
-    return this.#statements.get(utf8(name))?.upstream ?? null;
-  }
-
   // --- messages -----------------------------------------------------------------------------------------------------------
 
   parse(body: string): WireFault | null {
@@ -108,14 +93,14 @@ export class Batch {
     if (text === null) return this.refuse(judge.refuse("not_utf8", "", null), null);
     if (this.#options.unreadable()) return this.refuse(judge.refuse("reader_unavailable", "", null), null);
     if (talk.obscured && !isLexedAlike(read.text)) return this.refuse(judge.refuse("obscured", "", null), null);
-    if (read.name !== "" && this.#find(read.name) !== null)
+    if (read.name !== "" && this.#named.find(read.name) !== null)
       return this.#serverError("42P05", `prepared statement "${fromUtf8(read.name) ?? ""}" already exists`);
     const reading = talk.sql.read(text);
     const { statements } = reading;
     if (statements.length > 1)
       return this.#serverError("42601", "cannot insert multiple commands into a prepared statement");
     const [statement] = statements;
-    const sent = statement === undefined ? null : deallocationOf(statement, (name) => this.renamed(name));
+    const sent = statement === undefined ? null : deallocationOf(statement, (name) => this.#named.renamed(name));
     const prepared: Prepared = {
       upstream: read.name === "" ? "" : talk.names.next(),
       // A comment alone asks nothing of the server, and tells it nothing.
@@ -128,7 +113,7 @@ export class Batch {
       question: null,
       written: null,
     };
-    const undo = this.#statements.set(read.name, prepared);
+    const undo = this.#named.statements.set(read.name, prepared);
     if (undo === null) return this.refuse(judge.refuse("statement_too_large", "prepared statements", null), null);
     const step = new Step("parse");
     step.prepared = prepared;
@@ -171,14 +156,14 @@ export class Batch {
     if (isFault(read)) return read;
     const step = new Step("describe");
     if (read.what === "S") {
-      const prepared = this.#find(read.name);
+      const prepared = this.#named.find(read.name);
       if (prepared === null || !this.#renew(prepared)) return this.#unknownStatement(read.name);
       step.prepared = prepared;
       step.parameters = true;
       step.wire = describeText({ what: "S", name: prepared.upstream });
     } else {
-      const portal = this.#portals.get(read.name);
-      const upstream = portal?.upstream ?? this.#cursor(read.name);
+      const portal = this.#named.portals.get(read.name);
+      const upstream = portal?.upstream ?? this.#named.cursor(read.name);
       if (upstream === null) return this.#unknownPortal(read.name);
       step.prepared = portal?.prepared ?? null;
       step.wire = describeText({ what: "P", name: upstream });
@@ -193,14 +178,14 @@ export class Batch {
     const step = new Step("close");
     let upstream: string | undefined;
     if (read.what === "S") {
-      const prepared = this.#find(read.name);
+      const prepared = this.#named.find(read.name);
       upstream = prepared?.upstream;
       if (prepared?.bySql === true) step.closesSql = read.name;
-      else step.undo = this.#statements.delete(read.name);
+      else step.undo = this.#named.statements.delete(read.name);
     } else {
-      upstream = this.#portals.get(read.name)?.upstream ?? this.#cursor(read.name) ?? undefined;
-      this.#leave(read.name);
-      step.undo = this.#portals.delete(read.name);
+      upstream = this.#named.portals.get(read.name)?.upstream ?? this.#named.cursor(read.name) ?? undefined;
+      this.#named.leave(read.name);
+      step.undo = this.#named.portals.delete(read.name);
     }
     // Closing what does not exist is no error.
     step.wire = closeText({ what: read.what, name: upstream ?? this.#talk.names.next() });
@@ -212,7 +197,7 @@ export class Batch {
   execute(body: string): WireFault | null {
     const read = readExecute(body);
     if (isFault(read)) return read;
-    const portal = this.#portals.get(read.portal);
+    const portal = this.#named.portals.get(read.portal);
     if (portal === undefined) return this.#unknownPortal(read.portal);
     const { prepared } = portal;
     const { asking, sqlNames } = this.#options;
@@ -231,7 +216,7 @@ export class Batch {
       this.#permitted(step);
       return null;
     }
-    this.#leave(read.portal);
+    this.#named.leave(read.portal);
     const parameters = portal.rest === null ? null : readParameters(portal.rest);
     if (isFault(parameters)) return parameters;
     const question = questionOfPrepared(prepared, sqlNames, this.#talk, known);
@@ -357,12 +342,6 @@ export class Batch {
     return null;
   }
 
-  /** A cursor that DECLARE made is a portal, too: clients describe it by its own name before they FETCH. Null: it is not known. */
-  #cursor(name: string): string | null {
-    const text = fromUtf8(name);
-    return text !== null && this.#options.sqlNames.cursor(text) !== null ? name : null;
-  }
-
   #unknownStatement(name: string): null {
     const message =
       name === ""
@@ -400,22 +379,14 @@ export class Batch {
 
   // --- names --------------------------------------------------------------------------------------------------------------
 
-  /** By either kind of name; null: nothing is known by it. */
-  #find(name: string): Prepared | null {
-    const own = this.#statements.get(name);
-    if (own !== undefined || name === "") return own ?? null;
-    const text = fromUtf8(name);
-    return text === null ? null : this.#options.sqlNames.prepared(text);
-  }
-
   #bound({ portal: name, statement }: Pick<Bind, "portal" | "statement">, rest: string | null): Step | null {
-    const prepared = this.#find(statement);
+    const prepared = this.#named.find(statement);
     if (prepared === null || !this.#renew(prepared)) return this.#unknownStatement(statement);
     const talk = this.#talk;
     const upstream = name === "" ? "" : talk.names.next();
     const portal: Portal<Act> = { name, upstream, prepared, rest, generation: talk.generation, act: null };
-    this.#leave(name);
-    const undo = this.#portals.set(name, portal);
+    this.#named.leave(name);
+    const undo = this.#named.portals.set(name, portal);
     if (undo === null) return this.refuse(talk.ports.judge.refuse("statement_too_large", "portals", null), null);
     const step = new Step("bind");
     step.prepared = prepared;
@@ -456,14 +427,6 @@ export class Batch {
     return act !== null && !act.opaque && known && act.profile === this.#talk.ports.judge.profile;
   }
 
-  /** A portal that stopped at its row limit will not be gone on with. */
-  #leave(name: string): void {
-    const portal = this.#portals.get(name);
-    if (portal === undefined || portal.act === null) return;
-    portal.act.finish(this.#talk.ports.judge, "suspended");
-    portal.act = null;
-  }
-
   // --- what the upstream said ---------------------------------------------------------------------------------------------
 
   /** PortalSuspended. */
@@ -474,7 +437,7 @@ export class Batch {
     this.#talk.ends(act);
     const { portal } = step;
     // It may have been closed, or another Execute of it sent, before this was answered.
-    if (portal === null || this.#portals.get(portal.name) !== portal) {
+    if (portal === null || this.#named.portals.get(portal.name) !== portal) {
       act.finish(judge, "suspended");
       return;
     }
@@ -497,29 +460,12 @@ export class Batch {
   ready(step: Step): void {
     if (this.#changing === step) this.#changing = null;
     // Portals live as long as their transaction.
-    if (this.#talk.status !== "I") return;
-    this.#portals.drop((name) => {
-      this.#leave(name);
-      return true;
-    });
+    if (this.#talk.status === "I") this.#named.dropPortals();
   }
 
   /** A Sync that a COPY has swallowed. */
   swallowed(step: Step): void {
     if (this.#changing === step) this.#changing = null;
-  }
-
-  /** The server drops the unnamed ones with every Query. */
-  dropUnnamed(): void {
-    this.#statements.delete("");
-    this.#leave("");
-    this.#portals.delete("");
-  }
-
-  /** DEALLOCATE has taken one, or all that have a name. */
-  deallocated(name: string | null): void {
-    if (name === null) this.#statements.drop((other) => other !== "");
-    else this.#statements.delete(utf8(name));
   }
 }
 

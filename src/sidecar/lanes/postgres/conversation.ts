@@ -10,14 +10,13 @@
 
 import { NOT_NOW, type Taker } from "#sidecar/intake/intake.ts";
 import type { Chunk } from "#sidecar/seam/leg.ts";
-import type { Refusal } from "#sidecar/seam/verdict.ts";
-import { Act } from "./act.ts";
+import type { Act } from "./act.ts";
 import { type Answered, Answers } from "./answers.ts";
 import { Asking } from "./asking.ts";
 import { Batch } from "./batch.ts";
-import { readyText, type TransactionStatus } from "./codec/backend.ts";
-import { isFault, type WireFault } from "./codec/fault.ts";
-import { executeText, FRONTEND, queryText, readQuery, SYNC, TERMINATE } from "./codec/frontend.ts";
+import type { TransactionStatus } from "./codec/backend.ts";
+import type { WireFault } from "./codec/fault.ts";
+import { FRONTEND, TERMINATE } from "./codec/frontend.ts";
 import { MessageReader, type MessageTaker } from "./codec/reader.ts";
 import { fromUtf8, message } from "./codec/text.ts";
 import { copyRunEnd } from "./copy-run.ts";
@@ -25,13 +24,13 @@ import type { KnownSession } from "./known-session.ts";
 import { LongBind } from "./long-bind.ts";
 import type { SessionMasker } from "./masking.ts";
 import { Masks } from "./masks.ts";
+import { Named } from "./named.ts";
 import type { Redact } from "./operations.ts";
-import type { Question } from "./question.ts";
-import { questionsOfQuery } from "./questions.ts";
-import { errorText, refusalText } from "./refuse.ts";
+import { errorText } from "./refuse.ts";
 import { reported } from "./settings.ts";
+import { SimpleQuery } from "./simple-query.ts";
 import { SqlNames } from "./sql-names.ts";
-import { Step } from "./steps.ts";
+import type { Step } from "./steps.ts";
 import { Talk, type TalkOptions } from "./talk.ts";
 
 export interface ConversationOptions extends TalkOptions {
@@ -50,7 +49,9 @@ export class Conversation implements Answered, Taker, MessageTaker {
   readonly #talk: Talk;
   readonly #answers: Answers;
   readonly #asking: Asking;
+  readonly #named: Named;
   readonly #batch: Batch;
+  readonly #query: SimpleQuery;
   readonly #masks: Masks;
   readonly #sqlNames: SqlNames;
   readonly #messages: MessageReader;
@@ -72,13 +73,25 @@ export class Conversation implements Answered, Taker, MessageTaker {
     this.#answers = new Answers(this, talk, this.#masks);
     this.#asking = new Asking(talk, options.redact, between);
     this.#sqlNames = new SqlNames(talk);
+    this.#named = new Named(limits, this.#sqlNames, options.ports.judge);
     this.#batch = new Batch({
       talk,
+      named: this.#named,
       asking: this.#asking,
       sqlNames: this.#sqlNames,
       masks: this.#masks,
       unreadable: () => this.#unreadable,
       between,
+    });
+    this.#query = new SimpleQuery({
+      talk,
+      asking: this.#asking,
+      named: this.#named,
+      masks: this.#masks,
+      sqlNames: this.#sqlNames,
+      unreadable: () => this.#unreadable,
+      between,
+      quiet: () => this.#endIfDraining(),
     });
     this.#messages = new MessageReader(this, Math.max(limits.textBytes, limits.bindBytes, limits.smallBytes));
   }
@@ -288,7 +301,7 @@ export class Conversation implements Answered, Taker, MessageTaker {
     switch (type) {
       case FRONTEND.query:
         if (to - from > this.#talk.limits.textBytes) return this.#tooLong(type);
-        return this.#query(chunk.latin1(from + 5, to));
+        return this.#query.take(chunk.latin1(from + 5, to));
       case FRONTEND.parse:
         if (to - from > this.#talk.limits.textBytes) return this.#tooLong(type);
         return this.#batch.parse(chunk.latin1(from + 5, to));
@@ -321,107 +334,15 @@ export class Conversation implements Answered, Taker, MessageTaker {
     }
   }
 
-  // --- simple query -----------------------------------------------------------------------------------------------------------
-
-  #query(body: string): WireFault | null {
-    const read = readQuery(body);
-    if (isFault(read)) return read;
-    const { judge } = this.#talk.ports;
-    const text = fromUtf8(read.text);
-    this.#batch.dropUnnamed();
-    if (text === null) return this.#refuseQuery(judge.refuse("not_utf8", "", null));
-    if (this.#unreadable) return this.#refuseQuery(judge.refuse("reader_unavailable", "", null));
-    const reading = this.#talk.sql.read(text);
-    const { length } = reading.statements;
-    if (length > this.#talk.limits.perQuery)
-      return this.#refuseQuery(judge.refuse("statement_too_large", `${length} statements`, null));
-    // A comment alone asks nothing of the server, and tells it nothing.
-    if (reading.complete && length === 0) this.#sendQuery("", []);
-    else {
-      const renamed = (name: string): string | null => this.#batch.renamed(name);
-      const { questions, bytes } = questionsOfQuery(read.text, reading, this.#sqlNames, renamed, this.#talk);
-      this.#askNext(bytes, questions, []);
-    }
-    return null;
-  }
-
-  #askNext(bytes: string, questions: readonly Question[], acts: Act[]): void {
-    const question = questions[acts.length];
-    if (question === undefined) {
-      this.#maskAll(bytes, acts, 0, false);
-      return;
-    }
-    this.#asking.ask({
-      question,
-      written: this.#asking.written(question, null),
-      parameters: "",
-      wire: question.bytes,
-      before: acts,
-      goOn: (verdict) => {
-        if (!(verdict instanceof Act)) return this.#notSent(acts, verdict);
-        acts.push(verdict);
-        this.#askNext(bytes, questions, acts);
-      },
-    });
-  }
-
-  /** `changed`: one of those in front changes the catalogue. */
-  #maskAll(bytes: string, acts: readonly Act[], at: number, changed: boolean): void {
-    const act = acts[at];
-    if (act === undefined) return this.#sendQuery(bytes, acts);
-    this.#masks.prepare(act, { batch: false, changed }, (objection) => {
-      if (objection === null) this.#maskAll(bytes, acts, at + 1, changed || this.#masks.changes(act));
-      else this.#notSent(acts, objection);
-    });
-  }
-
-  #notSent(acts: readonly Act[], refusal: Refusal): void {
-    for (const act of acts) act.finish(this.#talk.ports.judge, "not-sent");
-    this.#refuseQuery(refusal);
-  }
-
-  #sendQuery(bytes: string, acts: readonly Act[]): void {
-    const talk = this.#talk;
-    const step = new Step("query");
-    step.acts = acts;
-    talk.steps.push(step);
-    for (const act of acts) {
-      talk.starts(act);
-      this.#masks.sent(act);
-    }
-    talk.begun = false;
-    talk.hurried = true;
-    talk.write(acts[0]?.permit ?? talk.ports.connect, queryText(bytes));
-  }
-
-  /** Nothing is awaited. Inside a transaction the server must know that a statement failed, as it would if it had refused it itself. */
-  #refuseQuery(refusal: Refusal): null {
-    const talk = this.#talk;
-    const text = refusalText(refusal);
-    if (talk.status === "I" && !talk.begun && !this.#answers.midway) {
-      talk.tell(text + readyText("I"));
-      this.#endIfDraining();
-      return null;
-    }
-    const step = new Step("poison");
-    step.text = text;
-    talk.steps.push(step);
-    talk.steps.push(new Step("sync"));
-    talk.begun = false;
-    talk.hurried = true;
-    talk.write(talk.ports.connect, executeText(talk.names.next(), 0) + SYNC);
-    return null;
-  }
-
   // --- other messages ---------------------------------------------------------------------------------------------------------
 
   #tooLong(type: number): null {
     const refusal = this.#talk.ports.judge.refuse("statement_too_large", "", null);
-    return type === FRONTEND.query ? this.#refuseQuery(refusal) : this.#batch.refuse(refusal, null);
+    return type === FRONTEND.query ? this.#query.refuse(refusal) : this.#batch.refuse(refusal, null);
   }
 
   #functionCall(): null {
-    return this.#refuseQuery(this.#talk.ports.judge.refuse("method_unsupported", "FunctionCall", null));
+    return this.#query.refuse(this.#talk.ports.judge.refuse("method_unsupported", "FunctionCall", null));
   }
 
   #terminate(): void {
@@ -469,10 +390,10 @@ export class Conversation implements Answered, Taker, MessageTaker {
     for (const effect of act.effects)
       switch (effect.kind) {
         case "deallocate":
-          this.#batch.deallocated(effect.name);
+          this.#named.deallocated(effect.name);
           break;
         case "discard":
-          this.#batch.deallocated(null);
+          this.#named.deallocated(null);
           this.#listening = false;
           break;
         case "listen":
@@ -562,7 +483,7 @@ export class Conversation implements Answered, Taker, MessageTaker {
   /** Acts that are under way, or stopped at a row limit. */
   *#open(): Iterable<Act> {
     for (const step of this.#talk.steps) for (const act of step.acts.slice(step.done)) yield act;
-    yield* this.#batch.suspended();
+    yield* this.#named.suspended();
   }
 
   /** Whether its upstream may wait for another connection: nothing is under way or open in it, and it can be made as good as new. */
