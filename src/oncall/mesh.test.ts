@@ -52,8 +52,10 @@ describe("doctor", () => {
 
 test("status names the pods out of which a mesh goes, by namespace", () => {
   const result = injectPod(pod, CHAIN, () => 1_947_264_001);
-  const running = (name: string): KubeObject =>
-    ({ ...(result.kind === "injected" ? result.pod : {}), metadata: { name, namespace: "shop" } }) as KubeObject;
+  const running = (name: string): KubeObject => ({
+    ...(result.kind === "injected" ? result.pod : {}),
+    metadata: { name, namespace: "shop" },
+  });
   const plain = { metadata: { name: "c", namespace: "shop" }, spec: { containers: [{ name: "app" }] } } as KubeObject;
   expect(meshNotes([running("a"), running("b"), plain])).toEqual([
     { of: "shop", says: "2 pods with a chained mesh: behind the gateway its proxy goes out as uid 1337, un-judged" },
