@@ -6,7 +6,9 @@ import type { Violation } from "./violation.ts";
 const strict = { additionalProperties: false } as const;
 const text = Type.String({ minLength: 1, maxLength: 1024, pattern: "^[^,\\n]*$" });
 const containerName = Type.String({ pattern: "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" });
-const args = Type.Array(text, { maxItems: 16 });
+/** How many of the first arguments may be given. */
+export const MAX_MESH_ARGS = 16;
+const args = Type.Array(text, { maxItems: MAX_MESH_ARGS });
 
 export const MeshSchema = Type.Object(
   {

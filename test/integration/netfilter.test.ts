@@ -5,6 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { describe, expect, type TestContext, test } from "vitest";
+import { ISTIO, redirectByMesh } from "../bypass/support/istio.ts";
 import { BACKENDS, Pod, PROXY_UID } from "../bypass/support/pod.ts";
 import { requireRoot, requireTool } from "../support/require.ts";
 
@@ -70,6 +71,20 @@ describe("init", () => {
         expect(rules).not.toMatch(/skuid (!= )?0|uid-owner 0/);
       }),
   );
+
+  test("where a mesh's CNI plug-in has redirected already, nft goes ahead of it, and iptables is refused", (context) =>
+    inPod(context, ["nft", "iptables-restore", "ip6tables-restore"], (pod) => {
+      redirectByMesh(pod, "iptables");
+      const env = { SIDEGATE_MESH: `1337:${ISTIO.ports.join(",")}` };
+      const { code, said } = init(pod, { ...env, SIDEGATE_DATAPLANE: "nft" }, ONLY_NET_ADMIN);
+      expect([code, said.includes("FAILS")]).toEqual([0, false]);
+      const refused = init(pod, { ...env, SIDEGATE_DATAPLANE: "iptables" }, ONLY_NET_ADMIN);
+      expect([refused.code, refused.said]).toEqual([
+        1,
+        expect.stringMatching(/another program redirects.*ISTIO_OUTPUT/),
+      ]);
+      expect(pod.inside(["iptables-save", "-t", "nat"])).toContain("-A OUTPUT -j ISTIO_OUTPUT");
+    }));
 
   test("run again, it replaces what it loaded", (context) =>
     inPod(context, ["nft"], (pod) => {

@@ -6,6 +6,7 @@ import { NAMESPACE_LABEL } from "#contract/control-environment.ts";
 import { CONTAINER } from "#contract/names.ts";
 import { PROXY_ENV } from "#contract/proxy-environment.ts";
 import { MESH_INIT_CAPABILITIES, MESH_MEMBERS } from "#injection/mesh.ts";
+import { MAX_MESH_ARGS } from "#injection/mesh-options.ts";
 import { quote, quotedList } from "./cel.ts";
 import type { Check, Policy } from "./policy.ts";
 
@@ -34,8 +35,9 @@ const HANDLERS = [
   "c.?lifecycle.?preStop",
 ];
 
+/** One argument a line. CEL has no index in `all`, so the indexes are a list. */
 const begins = (name: string): string =>
-  `(${param(name)} == "" || (c.?args.orValue([]).join("\\n") + "\\n").startsWith(${param(name)} + "\\n"))`;
+  `(${param(name)} == "" || [${Array.from({ length: MAX_MESH_ARGS }, (_, i) => i).join(", ")}].all(i, i >= size(${param(name)}.split("\\n")) || (i < size(c.?args.orValue([])) && c.args[i] == ${param(name)}.split("\\n")[i])))`;
 
 const mesh = (expression: string): string => `variables.mesh.all(c, ${expression})`;
 const beside = (expression: string): string => `size(variables.mesh) == 0 || variables.agents.all(c, ${expression})`;
@@ -62,9 +64,7 @@ export const MESH_CHECKS: readonly Check[] = [
     message: `${WHAT}.image: is not among the mesh's (value mesh.images)`,
   },
   {
-    expression: mesh(
-      `c.?args.orValue([]).all(a, !a.contains("\\n")) && (${isProxy} ? ${begins("meshProxyArgs")} : ${begins("meshInitArgs")})`,
-    ),
+    expression: mesh(`${isProxy} ? ${begins("meshProxyArgs")} : ${begins("meshInitArgs")}`),
     message: `${WHAT}.args: do not begin as the mesh's (values mesh.proxy.args, mesh.init.args)`,
   },
   {
