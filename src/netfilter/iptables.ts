@@ -15,10 +15,11 @@ type Alternatives = readonly string[];
 
 interface Place {
   readonly table: "filter" | "mangle" | "nat";
-  readonly chain: "OUTPUT" | "POSTROUTING" | "INPUT";
+  readonly chain: "PREROUTING" | "OUTPUT" | "POSTROUTING" | "INPUT";
 }
 
 const PLACES: Record<Hook, Place> = {
+  arrival: { table: "nat", chain: "PREROUTING" },
   redirect: { table: "nat", chain: "OUTPUT" },
   output: { table: "filter", chain: "OUTPUT" },
   exit: { table: "mangle", chain: "POSTROUTING" },

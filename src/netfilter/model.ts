@@ -5,7 +5,7 @@
  * Errs towards silence: each chain that can let a packet out ends in a drop or a refusal, and exemptions are positive. An
  * established flow alone never lets a packet out: a stale conntrack entry would become a tunnel.
  */
-import { CAPTURE_PORT, DNS_PORT } from "#contract/names.ts";
+import { ADMIN_PORT, CAPTURE_PORT, DNS_PORT } from "#contract/names.ts";
 
 /** Marks flows that the proxy opened, so that what the kernel still sends for them after the socket is gone may leave. */
 export const FLOW_MARK = 0x5347;
@@ -85,7 +85,7 @@ export interface Rule {
   readonly why: string;
 }
 
-export type Hook = "redirect" | "output" | "exit" | "input";
+export type Hook = "arrival" | "redirect" | "output" | "exit" | "input";
 
 export interface Chain {
   readonly hook: Hook;
@@ -101,15 +101,32 @@ const DROP: Action = { kind: "drop" };
 const TCP: Condition = { kind: "transport", protocols: ["tcp"] };
 const OWN_ADDRESS: Condition = { kind: "to-own-address" };
 
-/** The four chains, in the order in which a packet meets them. Throws RangeError on a uid or port that no kernel has. */
+/** The chains, in the order in which a packet meets them: four, and with a mesh one for what arrives. Throws RangeError on a uid or port that no kernel has. */
 export function ruleset(options: RulesetOptions): readonly Chain[] {
   check(options);
-  const chains = [redirectChain(options), outputChain(options), exitChain(options), inputChain(options)];
+  const chains = [
+    ...arrivalChains(options),
+    redirectChain(options),
+    outputChain(options),
+    exitChain(options),
+    inputChain(options),
+  ];
   return options.ipv6 ? chains : chains.map((chain) => ({ ...chain, rules: chain.rules.filter((r) => !needsIpv6(r)) }));
 }
 
 const needsIpv6 = ({ when }: Rule): boolean =>
   when.some((c) => c.kind === "neighbour-discovery" || (c.kind === "flow-error" && c.family === 6));
+
+/** The kubelet asks our own listener, also while the mesh's proxy is not up, or takes nothing but its own peers. */
+function arrivalChains({ mesh }: RulesetOptions): readonly Chain[] {
+  if (!mesh) return [];
+  const rule: Rule = {
+    when: [{ kind: "transport", protocols: ["tcp"], to: [ADMIN_PORT] }],
+    do: { kind: "redirect", port: ADMIN_PORT },
+    why: "to itself: a flow has one mapping, and then the mesh makes none",
+  };
+  return [{ hook: "arrival", policy: "accept", why: "what is ours and not the mesh's", rules: [rule] }];
+}
 
 function redirectChain({ proxyUid, mesh }: RulesetOptions): Chain {
   const rules: Rule[] = [];

@@ -11,6 +11,7 @@ export const NFT_TABLE = "inet sidegate";
 
 /** nat at -150: ahead of a mesh's -100, whichever was loaded later. */
 const BASE: Record<Hook, { readonly name: string; readonly base: string }> = {
+  arrival: { name: "nat_in", base: "type nat hook prerouting priority -150" },
   redirect: { name: "nat_out", base: "type nat hook output priority -150" },
   output: { name: "filter_out", base: "type filter hook output priority 0" },
   exit: { name: "exit", base: "type filter hook postrouting priority 200" },

@@ -4,6 +4,7 @@
  * it must die in each combination of our back ends with Istio's.
  */
 import { describe, expect, type TestContext, test } from "vitest";
+import { ADMIN_PORT } from "#contract/names.ts";
 import type { RulesetOptions } from "#netfilter/model.ts";
 import { requireRoot, requireTool } from "../support/require.ts";
 import type { Actor } from "./support/actor.ts";
@@ -24,7 +25,7 @@ import {
   WORLD,
 } from "./support/pod.ts";
 
-const CHAINED = { ...RULES, mesh: ISTIO };
+const CHAINED = { ...RULES, inbound: { ...RULES.inbound, tcp: [...RULES.inbound.tcp, ADMIN_PORT] }, mesh: ISTIO };
 const REFUSED = ["EPERM", "EACCES", "EHOSTUNREACH"];
 
 interface Combination {
@@ -112,7 +113,9 @@ async function reaches(actor: Actor, family: Family, host: string, port: number)
 }
 
 /** What an agent may try differs by our back end, and by who came first; the mesh's own way of writing its rules changes none of it. */
-const EACH = COMBINATIONS.filter(({ theirs }) => theirs === "iptables");
+const EACH = COMBINATIONS.filter(
+  ({ ours, theirs, when }) => ours !== "iptables-legacy" && theirs === "iptables" && when === "after",
+);
 
 describe.each(COMBINATIONS)("ours by $ours, Istio's by $theirs, loaded $when ours", (combination) => {
   test.for(FAMILIES)(
@@ -149,6 +152,25 @@ describe.each(COMBINATIONS)("ours by $ours, Istio's by $theirs, loaded $when our
         // Nobody was asked twice.
         expect((await proxy.do("pending", { name: `tcp${family}` })).pending).toBe(false);
         expect((await mesh.do("pending", { name: "out" })).pending).toBe(false);
+      }),
+  );
+
+  test.for(FAMILIES)(
+    "N15: the kubelet asks our own listener, whether the mesh's proxy is up or not (IPv%s)",
+    (family, context) =>
+      scene(context, combination, async ({ proxy, mesh, world }) => {
+        await serve(proxy, "admin", family, POD[family], ADMIN_PORT);
+        for (const up of [false, true]) {
+          if (up) await serve(mesh, "in", family, family === 4 ? "0.0.0.0" : "::", INBOUND);
+          expect(await dial(world, "k", family, POD[family], ADMIN_PORT)).toBeUndefined();
+          await proxy.do("accept", { name: "admin", to: "c" });
+          for (const [actor, name] of [
+            [world, "k"],
+            [proxy, "c"],
+          ] as const)
+            await actor.do("close", { name });
+        }
+        expect((await mesh.do("pending", { name: "in" })).pending).toBe(false);
       }),
   );
 });
