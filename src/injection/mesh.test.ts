@@ -129,6 +129,14 @@ describe("P15: what bears the mesh's name and is not the mesh", () => {
     ["more capabilities", "capabilities", (p) => void writer(p).securityContext.capabilities.add.push("SYS_ADMIN")],
     ["privileged", "privileged", (p) => void (writer(p).securityContext.privileged = true)],
     ["an unknown privilege", "securityContext.x", (p) => void (proxy(p).securityContext.x = true)],
+    [
+      "who writes rules, for as long as the pod runs",
+      "containers[2].name",
+      (p) => {
+        p.spec.containers.push(p.spec.initContainers.pop());
+      },
+    ],
+    ["who writes rules, as a sidecar", "initContainers[0].name", (p) => void (writer(p).restartPolicy = "Always")],
     ["its init alone", "initContainers[0].name", (p) => void (p.spec.containers = [app(p)])],
     [
       "the mesh alone among the containers",

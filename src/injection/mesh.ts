@@ -11,7 +11,7 @@ import { forbiddenToAll } from "./forbidden-container.ts";
 import type { MeshOptions } from "./mesh-options.ts";
 import type { InjectionOptions } from "./options.ts";
 import type { Container, Pod } from "./pod.ts";
-import { agentContainers, type PlacedContainer } from "./pod-containers.ts";
+import { agentContainers, type ContainerList, type PlacedContainer } from "./pod-containers.ts";
 import type { Violation } from "./violation.ts";
 
 /** core/v1 Container, Kubernetes 1.34, without what would run another program or let somebody in. */
@@ -82,8 +82,8 @@ export function forbiddenByMesh(
       field: `${field}.name`,
       message: `in tier locked nothing but the gateway goes out; exclude this pod from ${mesh.name}`,
     }));
-  const found = containers.flatMap(({ container, field }) =>
-    [...forbiddenToAll(container, options), ...meshContainer(container, mesh)].map((violation) => ({
+  const found = containers.flatMap(({ container, field, list }) =>
+    [...forbiddenToAll(container, options), ...meshContainer(container, list, mesh)].map((violation) => ({
       ...violation,
       field: `${field}.${violation.field}`,
     })),
@@ -101,7 +101,7 @@ export function forbiddenByMesh(
 
 const no = (field: string, message: string): Violation[] => [{ field, message }];
 
-function meshContainer(container: Container, mesh: MeshOptions): Violation[] {
+function meshContainer(container: Container, list: ContainerList, mesh: MeshOptions): Violation[] {
   const { name, image, securityContext, lifecycle } = container;
   const isProxy = name === mesh.proxy.container;
   const args = (container as { readonly args?: readonly string[] }).args ?? [];
@@ -112,6 +112,8 @@ function meshContainer(container: Container, mesh: MeshOptions): Violation[] {
   if (!mesh.images.includes(image ?? "")) found.push(...no("image", "is not among the mesh's (value mesh.images)"));
   if (!wanted.every((arg, index) => args[index] === arg))
     found.push(...no("args", `have to begin with ${JSON.stringify(wanted)}`));
+  if (!isProxy && (list !== "initContainers" || container.restartPolicy !== undefined))
+    found.push(...no("name", `${name} is an init container that ends: it may write rules`));
   if (isProxy && securityContext?.runAsUser !== mesh.uid)
     found.push(...no("securityContext.runAsUser", `has to be ${mesh.uid} (value mesh.uid)`));
   for (const capability of securityContext?.capabilities?.add ?? [])

@@ -188,6 +188,12 @@ describe("P15: what bears the mesh's name and is not the mesh, with the webhook 
     ["another seccomp profile", /seccomp/, (p) => void (proxy(p).securityContext.seccompProfile.type = "Unconfined")],
     ["our uid", /gateway's/, (p) => void (writer(p).securityContext.runAsUser = PROXY_UID.first + 4711)],
     ["a terminal", /a member/, (p) => void (proxy(p).stdin = true)],
+    ["who writes rules, as a sidecar", /they may write rules/, (p) => void (writer(p).restartPolicy = "Always")],
+    [
+      "who writes rules, for as long as the pod runs",
+      /they may write rules/,
+      (p) => void p.spec.containers.push(p.spec.initContainers.pop()),
+    ],
     ["its init alone", /not in this pod|differs/, (p) => void p.spec.containers.shift()],
     [
       "it alone among the containers",

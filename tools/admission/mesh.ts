@@ -68,6 +68,10 @@ export const MESH_CHECKS: readonly Check[] = [
     message: `${WHAT}.args: do not begin as the mesh's (values mesh.proxy.args, mesh.init.args)`,
   },
   {
+    expression: mesh(`${isProxy} || (!object.spec.containers.exists(o, o.name == c.name) && !has(c.restartPolicy))`),
+    message: `${WHAT}: its init containers end: they may write rules`,
+  },
+  {
     expression: mesh(`!(${isProxy}) || c.?securityContext.?runAsUser.orValue(-1) == ${MESH_UID}`),
     message: `${WHAT}.securityContext.runAsUser: has to be the mesh's (value mesh.uid)`,
   },
