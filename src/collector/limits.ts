@@ -29,14 +29,41 @@ interface Sender {
   atMs: number;
 }
 
-export class Limiter {
+/** Bytes of bodies that are in memory at the same time. */
+export interface BodyPool {
+  /** False: it would be too many; nothing is counted then. */
+  hold(bytes: number): boolean;
+  release(bytes: number): void;
+}
+
+export class Pool implements BodyPool {
+  readonly #max: number;
+  #held = 0;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  hold(bytes: number): boolean {
+    if (this.#held + bytes > this.#max) return false;
+    this.#held += bytes;
+    return true;
+  }
+
+  release(bytes: number): void {
+    this.#held -= bytes;
+  }
+}
+
+export class Limiter implements BodyPool {
   readonly #limits: SenderLimits;
   readonly #clock: Clock;
   readonly #senders = new Lru<string, Sender>(MAX_SENDERS);
-  #held = 0;
+  readonly #bodies: Pool;
 
   constructor(limits: SenderLimits, clock: Clock) {
     this.#limits = limits;
+    this.#bodies = new Pool(limits.bodyBytes);
     this.#clock = clock;
   }
 
@@ -67,12 +94,10 @@ export class Limiter {
 
   /** False: too much is in memory already. */
   hold(bytes: number): boolean {
-    if (this.#held + bytes > this.#limits.bodyBytes) return false;
-    this.#held += bytes;
-    return true;
+    return this.#bodies.hold(bytes);
   }
 
   release(bytes: number): void {
-    this.#held -= bytes;
+    this.#bodies.release(bytes);
   }
 }

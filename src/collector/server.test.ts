@@ -1,4 +1,5 @@
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { request as dial } from "node:http";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -10,7 +11,8 @@ import { bootOf } from "../../test/support/collected.ts";
 import { WORKLOAD } from "../../test/support/record.ts";
 import { startCollector } from "./collector.ts";
 import type { Sender } from "./ingest.ts";
-import { type CollectorServer, type HttpRequest, respond, serveCollector } from "./server.ts";
+import { Limiter } from "./limits.ts";
+import { type ClusterDoor, type CollectorServer, type HttpRequest, respond, serveCollector } from "./server.ts";
 import { openSqlite } from "./store/sqlite.ts";
 
 const undo: (() => Promise<void> | void)[] = [];
@@ -132,6 +134,7 @@ test("answers only who it knows, and only what it has", async () => {
   expect(await status({ url: "/v1/records/UPPER000" })).toBe(404);
   expect(await status({ url: "/v1/records/../x" })).toBe(404);
   expect(await status({ url: "//evil.example/v1/records/k3v09xq2m1ab/x" })).toBe(404);
+  for (const url of ["//[", "http://[", "http://a:b/v1/find"]) expect(await status({ url })).toBe(400);
   expect(await status({ method: "GET", url: "/ready", authorization: null })).toBe(200);
   expect(seen).toEqual([{ boot: "k3v09xq2m1ab", lines: Buffer.alloc(0), gap: false, sender: SENDER }]);
 });
@@ -165,6 +168,39 @@ test("a body larger than any batch is refused while it comes", async () => {
     client.write(Buffer.alloc(21 * 1024 * 1024));
   });
   expect(answer).toContain(" 413 ");
+});
+
+test("questions of people whom nobody knows yet take none of the room that batches have", async () => {
+  const socket = path.join(folder(), "c.sock");
+  const limits = { bytesPerSecond: 1, burstBytes: 1_000, bodyBytes: 100 };
+  const door: ClusterDoor = {
+    actor: () => Promise.resolve(null),
+    act: () => Promise.resolve({ status: 200, body: "" }),
+    read: (_path, _token, body) => Promise.resolve({ outcome: "unknown", status: 401, body: { length: body.length } }),
+    readAnswered: () => undefined,
+    metrics: () => "",
+    ready: () => true,
+  };
+  const server = await serveCollector({
+    listen: { kind: "unix", path: socket },
+    ingest: () => Promise.resolve({ kind: "acknowledged", seq: 2 }),
+    authenticate: () => Promise.resolve(SENDER),
+    cluster: door,
+    limiter: new Limiter(limits, systemClock),
+  });
+  undo.push(() => server.close());
+  const post = (url: string, length: number): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const asked = dial({ socketPath: socket, method: "POST", path: url, agent: false }, (answer) => {
+        let text = String(answer.statusCode);
+        answer.setEncoding("utf8").on("data", (part: string) => (text += ` ${part}`));
+        answer.on("end", () => resolve(text));
+      });
+      asked.on("error", reject).end("x".repeat(length));
+    });
+  expect(await post("/v1/records/k3v09xq2m1ab", 200)).toMatch(/^429 /);
+  expect(await post("/v1/find", 200)).toBe('401 {"length":200}');
+  expect(await post("/v1/records/k3v09xq2m1ab", 50)).toMatch(/^200 /);
 });
 
 test("closing answers the batch that is under way, and then keeps no connection open", async () => {

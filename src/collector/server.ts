@@ -9,10 +9,12 @@ import { createServer, type IncomingMessage, type RequestListener, type ServerRe
 import { createServer as createTlsServer, Server as TlsServer } from "node:https";
 import { connect, type Server } from "node:net";
 import { dirname } from "node:path";
+import type { TlsOptions } from "node:tls";
 import { ACTS_PATH } from "#audit/acts.ts";
+import { shareConnections } from "#process/fair-connections.ts";
 import { CONTENT_TYPE } from "#process/metrics.ts";
 import type { Ingest, IngestAnswer, Sender } from "./ingest.ts";
-import type { Limiter } from "./limits.ts";
+import { type BodyPool, type Limiter, Pool } from "./limits.ts";
 import type { ReadApi, ReadOutcome } from "./read-api.ts";
 import { READ_PATHS } from "./read-paths.ts";
 import { isFull } from "./store/sqlite.ts";
@@ -82,6 +84,11 @@ const DRAIN_MS = 5_000;
 const DENIED: HttpResponse = { status: 401, body: '{"error":"who is this?"}' };
 const LATER: HttpResponse = { status: 429, body: '{"error":"one batch at a time, and not so much at once"}' };
 const MAX_QUESTION_BYTES = 64 * 1024;
+/** Of questions in memory, all together: nobody knows yet who asks them, and they must not take the room of batches. */
+const QUESTIONS_BYTES = 8 * 1024 * 1024;
+const MAX_CONNECTIONS = 4_096;
+const HANDSHAKE_MS = 10_000;
+const STUCK_MS = 180_000;
 
 /** What a request needs before its body is read; what then comes of the body. */
 type Admitted =
@@ -89,6 +96,8 @@ type Admitted =
   | {
       readonly kind: "body";
       readonly maxBytes: number;
+      /** Where its bytes are counted while they are in memory. */
+      readonly pool: "batches" | "questions";
       readonly take: (body: Uint8Array) => Promise<HttpResponse>;
       /** Called once, whatever came of it. */
       readonly done: () => void;
@@ -108,7 +117,8 @@ export async function respond(options: ServerOptions, request: HttpRequest): Pro
 
 async function admit(options: ServerOptions, request: Omit<HttpRequest, "body">): Promise<Admitted> {
   const { cluster } = options;
-  const url = new URL(request.url, "http://collector");
+  const url = URL.parse(request.url, "http://collector");
+  if (url === null) return answer(400, '{"error":"no such path"}');
   if (request.method === "GET") {
     if (url.pathname === "/live") return answer(200, "ok\n");
     if (url.pathname === "/ready") return cluster?.ready() === false ? answer(503, "not ready\n") : answer(200, "ok\n");
@@ -126,12 +136,13 @@ async function admit(options: ServerOptions, request: Omit<HttpRequest, "body">)
     const actor = await cluster.actor(request.authorization);
     if (actor === null) return { kind: "answer", answer: DENIED };
     const take = (body: Uint8Array): Promise<HttpResponse> => cluster.act(actor, Buffer.from(body).toString("utf8"));
-    return { kind: "body", maxBytes: MAX_QUESTION_BYTES, take, done: () => undefined };
+    return { kind: "body", pool: "questions", maxBytes: MAX_QUESTION_BYTES, take, done: () => undefined };
   }
   const bearer = /^Bearer (.+)$/.exec(request.authorization ?? "")?.[1] ?? null;
   const token = request.token ?? bearer;
   return {
     kind: "body",
+    pool: "questions",
     maxBytes: MAX_QUESTION_BYTES,
     done: () => undefined,
     async take(body) {
@@ -163,6 +174,7 @@ async function admitBatch(
   }
   return {
     kind: "body",
+    pool: "batches",
     maxBytes: MAX_BODY_BYTES,
     done,
     async take(body) {
@@ -192,12 +204,15 @@ async function admitBatch(
 export async function serveCollector(options: ServerOptions): Promise<CollectorServer> {
   const { listen } = options;
   let closing = false;
-  const handler: RequestListener = (request, response) => void handle(options, request, response, () => closing);
+  const pools = { batches: options.limiter, questions: new Pool(QUESTIONS_BYTES) };
+  const handler: RequestListener = (request, response) => void handle(options, pools, request, response, () => closing);
   const server = listen.kind === "unix" ? createServer(handler) : createTlsServer(tlsOptions(listen), handler);
   server.requestTimeout = REQUEST_MS;
   server.headersTimeout = 10_000;
   server.keepAliveTimeout = 120_000;
-  server.maxConnections = 4_096;
+  // Whoever takes no answer.
+  server.timeout = STUCK_MS;
+  shareConnections(server, MAX_CONNECTIONS);
   if (listen.kind === "unix") await freeSocket(listen.path);
   await listening(server, listen);
   const address = server.address();
@@ -217,12 +232,18 @@ export async function serveCollector(options: ServerOptions): Promise<CollectorS
   };
 }
 
-function tlsOptions(listen: Listen & { kind: "tls" }): { cert: string; key: string; minVersion: "TLSv1.3" } {
-  return { cert: listen.cert, key: listen.key, minVersion: "TLSv1.3" };
+function tlsOptions(listen: Listen & { kind: "tls" }): TlsOptions {
+  return { cert: listen.cert, key: listen.key, minVersion: "TLSv1.3", handshakeTimeout: HANDSHAKE_MS };
+}
+
+interface Pools {
+  readonly batches: BodyPool | undefined;
+  readonly questions: BodyPool;
 }
 
 async function handle(
   options: ServerOptions,
+  pools: Pools,
   request: IncomingMessage,
   response: ServerResponse,
   closing: () => boolean,
@@ -234,7 +255,7 @@ async function handle(
     const given = request.headers[READER_HEADER];
     const token = typeof given === "string" ? given : null;
     const admitted = await admit(options, { method, url, authorization, token });
-    said = admitted.kind === "answer" ? admitted.answer : await takeBody(options, request, admitted);
+    said = admitted.kind === "answer" ? admitted.answer : await takeBody(pools[admitted.pool], request, admitted);
   } catch (fault) {
     // A store that fails (a full disk) acknowledges nothing: the sender keeps its lines and tries again.
     options.onError?.(fault instanceof Error ? fault : new Error(String(fault)));
@@ -253,12 +274,12 @@ async function handle(
 }
 
 async function takeBody(
-  { limiter }: ServerOptions,
+  pool: BodyPool | undefined,
   request: IncomingMessage,
   admitted: Admitted & { readonly kind: "body" },
 ): Promise<HttpResponse> {
   try {
-    const body = await readBody(request, admitted.maxBytes, limiter);
+    const body = await readBody(request, admitted.maxBytes, pool);
     switch (body.kind) {
       case "large":
         return { status: 413, body: '{"error":"too large"}' };
@@ -268,7 +289,7 @@ async function takeBody(
         try {
           return await admitted.take(body.bytes);
         } finally {
-          limiter?.release(body.bytes.length);
+          pool?.release(body.bytes.length);
         }
     }
   } finally {
@@ -283,21 +304,21 @@ type Body =
   | { readonly kind: "crowded" };
 
 /** What has come is counted, not what was announced: who says much and sends little keeps nobody out. A whole body is released by the caller. */
-async function readBody(request: IncomingMessage, maxBytes: number, limiter: Limiter | undefined): Promise<Body> {
+async function readBody(request: IncomingMessage, maxBytes: number, pool: BodyPool | undefined): Promise<Body> {
   const parts: Buffer[] = [];
   let length = 0;
   let whole = false;
   try {
     for await (const part of request as AsyncIterable<Buffer>) {
       if (length + part.length > maxBytes) return { kind: "large" };
-      if (limiter?.hold(part.length) === false) return { kind: "crowded" };
+      if (pool?.hold(part.length) === false) return { kind: "crowded" };
       length += part.length;
       parts.push(part);
     }
     whole = true;
     return { kind: "whole", bytes: Buffer.concat(parts, length) };
   } finally {
-    if (!whole) limiter?.release(length);
+    if (!whole) pool?.release(length);
   }
 }
 

@@ -10,6 +10,7 @@ import { createServer, type Server } from "node:https";
 import { BUNDLE_PATH, CREDENTIAL_BINDING_HEADER, CREDENTIAL_PATH } from "#contract/control-environment.ts";
 import { CREDENTIAL_NAME } from "#contract/credential.ts";
 import type { PodIdentity, PodTokenReading } from "#identity/pod-token.ts";
+import { shareConnections } from "#process/fair-connections.ts";
 import type { Asked, HandOut } from "./credentials/asking.ts";
 import type { Issued } from "./issue.ts";
 
@@ -52,7 +53,9 @@ const MAX_UNKNOWN_MS = 5_000;
 const MAX_CONNECTIONS = 20_000;
 /** A sidecar has one request under way; a second may come while the first is dying. */
 const MAX_WAITING_PER_POD = 2;
-const TLS = { minVersion: "TLSv1.3" } as const;
+const TLS = { minVersion: "TLSv1.3", handshakeTimeout: 10_000 } as const;
+/** Longer than anybody waits: whoever takes no answer. */
+const STUCK_MS = 180_000;
 
 export async function serveBundles(
   options: BundleServerOptions,
@@ -74,7 +77,8 @@ export async function serveBundles(
       });
     },
   );
-  server.maxConnections = MAX_CONNECTIONS;
+  shareConnections(server, MAX_CONNECTIONS);
+  server.timeout = STUCK_MS;
   server.headersTimeout = 10_000;
   server.requestTimeout = 10_000;
   server.keepAliveTimeout = 5_000;

@@ -6,6 +6,7 @@ import type { Server } from "node:https";
 import fastify, { type FastifyInstance } from "fastify";
 import { REVIEW_PATH } from "#contract/control-environment.ts";
 import type { Clock } from "#core/clock.ts";
+import { shareConnections } from "#process/fair-connections.ts";
 import { CONTENT_TYPE, type Registry } from "#process/metrics.ts";
 import type { ServingCertificate } from "./certificate.ts";
 import type { WebhookMetrics } from "./metrics.ts";
@@ -49,7 +50,7 @@ export async function serveWebhook(
 ): Promise<WebhookServer> {
   const { certificate, registry, metrics, ready } = options;
   const app: FastifyInstance<Server> = fastify({
-    https: { cert: certificate.cert, key: certificate.key, minVersion: "TLSv1.2" },
+    https: { cert: certificate.cert, key: certificate.key, minVersion: "TLSv1.2", handshakeTimeout: REQUEST_MS },
     bodyLimit: MAX_BODY,
     requestTimeout: REQUEST_MS,
     connectionTimeout: KEEP_ALIVE_MS,
@@ -57,7 +58,8 @@ export async function serveWebhook(
     forceCloseConnections: "idle",
     return503OnClosing: false,
   });
-  app.server.maxConnections = MAX_CONNECTIONS;
+  // Everybody in the cluster reaches this port; nobody but the API server may fill it.
+  shareConnections(app.server, MAX_CONNECTIONS);
   metrics.certificate.with().value = certificate.notAfterMs / 1000;
 
   const judges = {
