@@ -12,7 +12,30 @@ type PodRule = (spec: PodSpec, options: InjectionOptions) => Violation | null;
 
 const no = (field: string, message: string): Violation => ({ field, message });
 
+/** core/v1 PodSecurityContext, Kubernetes 1.34. As `SECURITY_MEMBERS` of a container: what is invented later may be a new privilege. */
+export const POD_SECURITY_MEMBERS: ReadonlySet<string> = new Set([
+  "appArmorProfile",
+  "fsGroup",
+  "fsGroupChangePolicy",
+  "runAsGroup",
+  "runAsNonRoot",
+  "runAsUser",
+  "seLinuxChangePolicy",
+  "seLinuxOptions",
+  "seccompProfile",
+  "supplementalGroups",
+  "supplementalGroupsPolicy",
+  "sysctls",
+  "windowsOptions",
+]);
+
 export const POD_RULES: readonly PodRule[] = [
+  function unknownSecurity({ securityContext }) {
+    const unknown = Object.keys(securityContext ?? {}).find((member) => !POD_SECURITY_MEMBERS.has(member));
+    return unknown === undefined
+      ? null
+      : no(`spec.securityContext.${unknown}`, "is not known to this release of the gateway; remove it");
+  },
   function windows(spec) {
     const linux = "the gateway works on Linux nodes only; do not select this pod for injection";
     if (spec.os?.name !== undefined && spec.os.name !== "linux") return no("spec.os.name", linux);

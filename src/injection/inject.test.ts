@@ -112,6 +112,24 @@ test("what a LimitRange and the API server fill in is no difference", () => {
   expect(again).toMatchObject({ kind: "injected", patch: [] });
 });
 
+test("THREATS P6: what a later Kubernetes invents is refused where it may be a privilege or a way out, and named", () => {
+  const [app] = plain().spec.containers;
+  const volumes = [
+    { name: "a", image: { reference: "evil:1" } },
+    { name: "b", projected: { sources: [{ podCertificate: { signerName: "a.b/c" } }] } },
+    { name: "c", fromTomorrow: {} },
+  ];
+  const security = { fromTomorrow: true };
+  const spec = { containers: [{ ...app, securityContext: security }], securityContext: security, volumes };
+  expect(denials({ spec }).toSorted()).toEqual([
+    "spec.containers[0].securityContext.fromTomorrow",
+    "spec.securityContext.fromTomorrow",
+    "spec.volumes[0].image",
+    "spec.volumes[1].projected.sources[0].podCertificate",
+    "spec.volumes[2].fromTomorrow",
+  ]);
+});
+
 test("a second container of our name is refused", () => {
   const { pod } = inject(plain());
   const twice = {

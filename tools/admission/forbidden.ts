@@ -5,7 +5,7 @@
 import { NAMESPACE_LABEL } from "#contract/control-environment.ts";
 import { LABEL, PATHS, PROXY_UID, TOKEN_AUDIENCE } from "#contract/names.ts";
 import { MESH, OUR_PORTS, PLAIN_RESOURCE, SECURITY_MEMBERS } from "#injection/forbidden-container.ts";
-import { CONFINED_TYPES } from "#injection/forbidden-pod.ts";
+import { CONFINED_TYPES, POD_SECURITY_MEMBERS } from "#injection/forbidden-pod.ts";
 import { PROJECTED_SOURCES, VOLUME_KINDS } from "#injection/forbidden-volume.ts";
 import { planMounts } from "#injection/mounts.ts";
 import { celLiteral, quote, quotedList } from "./cel.ts";
@@ -152,6 +152,10 @@ const POD_CHECKS: readonly Check[] = [
   {
     expression: `object.spec.?os.?name.orValue("linux") == "linux" && ["kubernetes.io/os", "beta.kubernetes.io/os"].all(l, object.spec.?nodeSelector[?l].orValue("linux") == "linux") && !object.spec.?securityContext.?windowsOptions.hasValue()`,
     message: "spec.os: the gateway works on Linux nodes only",
+  },
+  {
+    expression: `!object.spec.?securityContext.hasValue() || dyn(object.spec.securityContext).all(k, k in ${quotedList(POD_SECURITY_MEMBERS)})`,
+    message: "spec.securityContext: a member that this release of the gateway does not know",
   },
   {
     expression: `object.spec.?securityContext.?seccompProfile.?type.orValue("RuntimeDefault") == "RuntimeDefault" || (${ourProfile("object.spec.?securityContext.?seccompProfile")})`,
