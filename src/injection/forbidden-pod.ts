@@ -134,10 +134,27 @@ export function confined(options: Readonly<Record<string, string>>): boolean {
 // AppArmor's old annotation still counts where the field is absent.
 const APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/";
 
+/**
+ * Annotations that container runtimes read where an administrator lets them (CRI-O's `allowed_annotations`, NRI plugins, crun, Kata): by
+ * them a pod gets user namespaces, devices and seccomp profiles that none of its fields speaks of.
+ */
+export const RUNTIME_ANNOTATIONS = [
+  "io.kubernetes.cri-o.",
+  "seccomp-profile.kubernetes.cri-o.io",
+  "devices.nri.io/",
+  "run.oci.",
+  "io.katacontainers.",
+] as const;
+
+export const isRuntimeAnnotation = (name: string): boolean => RUNTIME_ANNOTATIONS.some((one) => name.startsWith(one));
+
+export const RUNTIME_READS = "a container runtime reads it, and may give the pod more than its fields say; remove it";
+
 export function forbiddenInPod(pod: Pod, options: InjectionOptions): Violation[] {
   const found = POD_RULES.map((rule) => rule(pod.spec, options)).filter((violation) => violation !== null);
   for (const [name, profile] of Object.entries(pod.metadata?.annotations ?? {}))
     if (name.startsWith(APPARMOR_ANNOTATION) && profile === "unconfined")
       found.push(no(`metadata.annotations[${name}]`, "unconfined is not permitted; remove it"));
+    else if (isRuntimeAnnotation(name)) found.push(no(`metadata.annotations[${name}]`, RUNTIME_READS));
   return found;
 }

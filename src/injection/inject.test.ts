@@ -121,7 +121,11 @@ test("THREATS P6: what a later Kubernetes invents is refused where it may be a p
   ];
   const security = { fromTomorrow: true };
   const spec = { containers: [{ ...app, securityContext: security }], securityContext: security, volumes };
-  expect(denials({ spec }).toSorted()).toEqual([
+  const metadata = {
+    annotations: { "io.kubernetes.cri-o.userns-mode": "auto", "team.example/io.kubernetes.cri-o.x": "" },
+  };
+  expect(denials({ metadata, spec }).toSorted()).toEqual([
+    "metadata.annotations[io.kubernetes.cri-o.userns-mode]",
     "spec.containers[0].securityContext.fromTomorrow",
     "spec.securityContext.fromTomorrow",
     "spec.volumes[0].image",

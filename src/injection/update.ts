@@ -7,6 +7,7 @@
 import { ANNOTATION, LABEL } from "#contract/names.ts";
 import { equalJson } from "#core/json-diff.ts";
 import { forbiddenInContainer } from "./forbidden-container.ts";
+import { isRuntimeAnnotation, RUNTIME_READS } from "./forbidden-pod.ts";
 import { hasOurVolumeName } from "./forbidden-volume.ts";
 import { isInjected } from "./invariants.ts";
 import { exemptUid } from "./mesh.ts";
@@ -60,6 +61,9 @@ function changedStamps(old: Pod, next: Pod): Violation[] {
   for (const name of LOCKED_ANNOTATIONS)
     if (old.metadata?.annotations?.[name] !== next.metadata?.annotations?.[name])
       changed.push({ field: `metadata.annotations[${name}]`, message: "is the gateway's stamp and stays as it is" });
+  for (const name of Object.keys(next.metadata?.annotations ?? {}))
+    if (isRuntimeAnnotation(name) && old.metadata?.annotations?.[name] !== next.metadata?.annotations?.[name])
+      changed.push({ field: `metadata.annotations[${name}]`, message: RUNTIME_READS });
   if (old.metadata?.labels?.[LABEL.inject] !== next.metadata?.labels?.[LABEL.inject])
     changed.push({ field: `metadata.labels[${LABEL.inject}]`, message: "stays as it is while the pod runs" });
   return changed;

@@ -321,6 +321,23 @@ describe("what an API server knows of pods", () => {
   });
 });
 
+test("THREATS P6: what a runtime reads in annotations is refused, on a new pod and on one that runs", async () => {
+  for (const [name, text] of [
+    ["io.kubernetes.cri-o.userns-mode", "auto"],
+    ["io.kubernetes.cri-o.Devices", "/dev/net/tun"],
+    ["seccomp-profile.kubernetes.cri-o.io/app", "evil.example/profile:1"],
+    ["devices.nri.io/container.app", "- path: /dev/vfio/1"],
+  ] as const) {
+    const pod = injected("ben", (p) => void (p.metadata.annotations[name] = text));
+    expectRefused(await create("agents", pod, BEN), /a container runtime reads it/);
+    const patch = await plane.call("PATCH", `${POD}?dryRun=All`, { metadata: { annotations: { [name]: text } } }, BEN);
+    expectRefused(patch, /a container runtime reads it/);
+    expect(await create("free", { ...plain(), metadata: { name: "x", annotations: { [name]: text } } })).toMatchObject({
+      status: 201,
+    });
+  }
+});
+
 test("where the gateway's parameters are gone, namespaces that never heard of it are made and changed all the same", async () => {
   const file = "/api/v1/namespaces/sidegate/configmaps/sidegate-injection";
   const { body } = await plane.call("GET", file);

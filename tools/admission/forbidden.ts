@@ -5,7 +5,7 @@
 import { NAMESPACE_LABEL } from "#contract/control-environment.ts";
 import { LABEL, PATHS, PROXY_UID, TOKEN_AUDIENCE } from "#contract/names.ts";
 import { MESH, OUR_PORTS, PLAIN_RESOURCE, SECURITY_MEMBERS } from "#injection/forbidden-container.ts";
-import { CONFINED_TYPES, POD_SECURITY_MEMBERS } from "#injection/forbidden-pod.ts";
+import { CONFINED_TYPES, POD_SECURITY_MEMBERS, RUNTIME_ANNOTATIONS, RUNTIME_READS } from "#injection/forbidden-pod.ts";
 import { PROJECTED_SOURCES, VOLUME_KINDS } from "#injection/forbidden-volume.ts";
 import { planMounts } from "#injection/mounts.ts";
 import { celLiteral, quote, quotedList } from "./cel.ts";
@@ -137,7 +137,14 @@ export function containerChecks(list: string, what: string): Check[] {
 
 const absent = (field: string): string => `object.spec.?${field}.orValue(false) == false`;
 
+/** `except`: CEL about the key `k`. */
+export const runtimeAnnotations = (except: string): Check => ({
+  expression: `object.metadata.?annotations.orValue({}).all(k, !${quotedList(RUNTIME_ANNOTATIONS)}.exists(p, k.startsWith(p)) || ${except})`,
+  message: `metadata.annotations (${RUNTIME_ANNOTATIONS.join(", ")}): ${RUNTIME_READS}`,
+});
+
 const POD_CHECKS: readonly Check[] = [
+  runtimeAnnotations("false"),
   { expression: absent("hostNetwork"), message: "spec.hostNetwork: on the node's network nothing can be captured" },
   { expression: absent("hostPID"), message: "spec.hostPID: it shows the gateway's process to the agent" },
   { expression: absent("hostIPC"), message: "spec.hostIPC: it shares memory with other pods, unseen" },

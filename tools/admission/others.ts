@@ -4,7 +4,7 @@ import { API_GROUP, CONTAINER, LABEL, PROXY_UID, TOKEN_AUDIENCE } from "#contrac
 import { OUR_PORTS } from "#injection/forbidden-container.ts";
 import { LOCKED_ANNOTATIONS } from "#injection/update.ts";
 import { quote, quotedList } from "./cel.ts";
-import { containerChecks } from "./forbidden.ts";
+import { containerChecks, runtimeAnnotations } from "./forbidden.ts";
 import { OUR_NAMES, OUR_VOLUMES } from "./gateway.ts";
 import { EXEMPT_VARIABLES } from "./mesh.ts";
 import { type Check, type Policy, pods } from "./policy.ts";
@@ -61,6 +61,10 @@ export function updatePolicy(): Policy {
         expression: same(`labels[?${quote(LABEL.inject)}]`),
         message: `metadata.labels[${LABEL.inject}]: stays as it is while the pod runs`,
       },
+      // Containers that start again may be given what they say then.
+      runtimeAnnotations(
+        `oldObject.metadata.?annotations[?k].orValue("") == object.metadata.annotations[k] && oldObject.metadata.?annotations[?k].hasValue()`,
+      ),
       changedImages("containers"),
       changedImages("initContainers"),
       ...ephemeralChecks(),
