@@ -136,6 +136,7 @@ export function createReadApi(options: ReadApiOptions): ReadApi {
     const namespace = row === null || row.cluster !== "" ? "" : namespaceOf(row);
     const denied = await refused(reader, "accept", [namespace]);
     if (denied !== null) return denied;
+    log.spend(namespace || "*", { boot, reason, by: reader.user });
     const result = await acceptEnd(options, { boot, reason, by: reader.user, aliveMs: ALIVE_MS });
     return result.kind === "accepted" ? ok({ through: result.through }) : no("invalid", 409, result.why);
   }

@@ -27,3 +27,23 @@ test("how often a question was repeated is on record soon after its minute, not 
     await remove();
   }
 });
+
+test("THREATS E8: whoever reads one namespace cannot fill the store with questions, nor keep another's readers out", async () => {
+  const { store, remove } = temporaryStore();
+  try {
+    const clock = new FakeTime();
+    const log = new ReadLog({ ...(await collecting(store)), clock }, () => undefined);
+    const ask = (namespace: string, text: string): Promise<void> =>
+      log.record({ by: "ada", namespace, what: "find", members: { filter: { text } } });
+    const long = "x".repeat(200_000);
+    for (let n = 0; n < 5; n++) await ask("team", `${n}${long}`);
+    await expect(ask("team", `5${long}`)).rejects.toMatchObject({ code: "busy" });
+    await ask("bank", "x");
+    // The same again costs nothing, and room comes back.
+    await ask("team", `0${long}`);
+    clock.pass(3_600_000);
+    await ask("team", `5${long}`);
+  } finally {
+    await remove();
+  }
+});

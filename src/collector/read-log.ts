@@ -2,11 +2,13 @@
  * Every reading is itself on record, before its answer is given: who, which namespace, by which filter. The same question again within
  * a minute (following the record asks four times a second) is counted, and told with the next act of its kind, a moment after that minute, or when we end.
  *
- * Errs towards no answer: a reading that cannot be recorded is not answered.
+ * Acts are never removed, so that the readings of each namespace may only take so many bytes: else whoever may read one could fill the
+ * store that everybody's agents wait for. Errs towards no answer: a reading that cannot be recorded is not answered.
  */
 import type { Clock } from "#core/clock.ts";
 import { Lru } from "#core/lru.ts";
 import { type ActOptions, recordAct } from "./act.ts";
+import { ReadingFault } from "./read-worker.ts";
 
 export interface Reading {
   readonly by: string;
@@ -18,6 +20,11 @@ export interface Reading {
 
 const WINDOW_MS = 60_000;
 const MAX_KINDS = 1_000;
+/** Of one namespace's acts, together: some thousands at once, and then one every second or two. */
+const ROOM = { burstBytes: 1024 * 1024, bytesPerMs: 0.25 } as const;
+const MAX_ROOMS = 20_000;
+/** What the line of an act has beside its members. */
+const LINE_BYTES = 150;
 
 interface Kind {
   readonly reading: Reading;
@@ -30,6 +37,7 @@ export class ReadLog {
   readonly #clock: Clock;
   readonly #kinds: Lru<string, Kind>;
   readonly #onFault: (fault: unknown) => void;
+  readonly #rooms = new Lru<string, { left: number; atMs: number }>(MAX_ROOMS);
 
   constructor(options: ActOptions, onFault: (fault: unknown) => void) {
     this.#options = options;
@@ -38,6 +46,22 @@ export class ReadLog {
     this.#kinds = new Lru(MAX_KINDS, (_key, kind) => void this.#tell(kind).catch(onFault));
   }
 
+  /** Throws ReadingFault where a namespace has had too many acts written on readers' behalf. */
+  spend(namespace: string, members: object): void {
+    const now = this.#clock.elapsedMs();
+    const room = this.#rooms.get(namespace) ?? { left: ROOM.burstBytes, atMs: now };
+    room.left = Math.min(ROOM.burstBytes, room.left + (now - room.atMs) * ROOM.bytesPerMs);
+    room.atMs = now;
+    this.#rooms.set(namespace, room);
+    const bytes = LINE_BYTES + JSON.stringify(members).length;
+    if (room.left < bytes) {
+      const where = namespace === "*" ? "every namespace" : `namespace ${namespace}`;
+      throw new ReadingFault("busy", `too many different questions about ${where}; ask again in a while`);
+    }
+    room.left -= bytes;
+  }
+
+  /** Rejects with ReadingFault as `spend`. */
   async record(reading: Reading): Promise<void> {
     const key = JSON.stringify(reading);
     const before = this.#kinds.get(key);
@@ -46,6 +70,7 @@ export class ReadLog {
       return;
     }
     const { by, namespace, what, members } = reading;
+    this.spend(namespace, reading);
     const repeats = before === undefined || before.repeats === 0 ? {} : { repeats: before.repeats };
     await recordAct(this.#options, "read", { by, namespace, what, ...members, ...repeats });
     this.#kinds.set(key, { reading, sinceMs: this.#clock.elapsedMs(), repeats: 0 });
