@@ -116,7 +116,12 @@ export function createFleet(options: FleetOptions): Fleet {
     const changed: string[] = [];
     const injection = options.injection?.() ?? null;
 
-    const freezes = Map.groupBy(known.freezes.values(), ({ namespace }) => namespace);
+    // Of one pod, or of more: a tenant may have thousands of the former.
+    const perPod = Map.groupBy(known.freezes.values(), ({ namespace, pod }) => `${namespace}/${pod ?? ""}`);
+    const frozenBy = ({ namespace, name }: ObservedPod): Frozen | null => {
+      const its = ["", name].flatMap((pod) => perPod.get(`${namespace}/${pod}`) ?? []);
+      return freezeOf([...(perPod.get(`${own}/`) ?? []), ...its], own, { namespace, name });
+    };
     const setOf = ({ namespace, labels }: ObservedPod): PolicySet => {
       const key = `${namespace}\0${JSON.stringify(labels)}`;
       let set = chosen.get(key);
@@ -143,9 +148,7 @@ export function createFleet(options: FleetOptions): Fleet {
 
     for (const pod of known.pods.values()) {
       const set = setOf(pod);
-      const frozen =
-        freezeOf([...(freezes.get(own) ?? []), ...(freezes.get(pod.namespace) ?? [])], own, pod) ??
-        leftOutFreeze(known.leftOut, pod.namespace);
+      const frozen = frozenBy(pod) ?? leftOutFreeze(known.leftOut, pod.namespace);
       const unguarded = whyUnguarded(pod, injection, known.namespaces.get(pod.namespace)?.labels ?? {});
       const etag = tagOf(pod.namespace, bundleOf(set.id, frozen, unguarded), frozen);
       next.set(pod.uid, { pod, set, etag, frozen, unguarded });
