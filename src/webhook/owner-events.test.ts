@@ -38,6 +38,19 @@ test("the same refusal of a workload's pods is told once an hour, another one at
   expect(said).toHaveLength(4);
 });
 
+test("whoever poses as the API server and invents owners writes few Events, and keeps no other namespace's from being written", () => {
+  const { tell, said, pass } = events();
+  for (let n = 0; n < 200; n++) tell(request({}, `invented-${n}`), outcome("denied", "no"));
+  expect(said).toHaveLength(30);
+  tell(request({ namespace: "bank" }, "u1"), outcome("denied", "no"));
+  expect(said).toHaveLength(31);
+  pass(10_000);
+  for (let n = 200; n < 210; n++) tell(request({}, `invented-${n}`), outcome("denied", "no"));
+  expect(said).toHaveLength(32);
+  for (let n = 0; n < 1_000; n++) tell(request({ namespace: `n${n}` }, `more-${n}`), outcome("denied", "no"));
+  expect(said.length).toBeLessThanOrEqual(332);
+});
+
 test.each([
   ["a dry run", request({ dryRun: true }), outcome("denied", "no")],
   ["a pod that nobody owns", request({ object: { metadata: {} } }), outcome("denied", "no")],
