@@ -37,6 +37,11 @@ const MAX = {
   freezes: 10_000,
 };
 
+/** Characters that count as one: 5,000 policies are 120 MiB at most, 10,000 targets 80 MiB, whoever writes how large ones. */
+const UNIT = { policy: 24 * 1024, target: 8 * 1024 } as const;
+/** A policy may have a megabyte and more, and a listing's page is in memory as a whole. */
+const LARGE_PAGE = 50;
+
 /** Resolves when everything was listed once. */
 export async function watchAll(options: WatchOptions): Promise<void> {
   const { known, own, clock } = options;
@@ -53,10 +58,17 @@ export async function watchAll(options: WatchOptions): Promise<void> {
   const follow = <V>(
     resource: Resource,
     project: (object: KubeObject) => V | null,
-    into: { readonly map: Map<string, V>; readonly max: number; readonly scope?: Scope; readonly fair?: FairShare },
+    into: {
+      readonly map: Map<string, V>;
+      readonly max: number;
+      readonly scope?: Scope;
+      readonly fair?: FairShare;
+      /** Characters that count as one entry. */
+      readonly unit?: number;
+    },
   ): Promise<void> => {
     const { kube, changed, onFault, signal } = options;
-    const { map, max, scope, fair: share } = into;
+    const { map, max, scope, fair: share, unit } = into;
     return startCache<V>({
       kube,
       resource,
@@ -66,6 +78,7 @@ export async function watchAll(options: WatchOptions): Promise<void> {
       maxEntries: max,
       ...(scope === undefined ? {} : { scope }),
       ...(share === undefined ? {} : { fair: share }),
+      ...(unit === undefined ? {} : { units: (value: V) => JSON.stringify(value).length / unit, pageSize: LARGE_PAGE }),
       onChange(key, value) {
         if (value === undefined) map.delete(key);
         else map.set(key, value);
@@ -110,9 +123,19 @@ export async function watchAll(options: WatchOptions): Promise<void> {
   await Promise.all([
     // Nothing is served before it is known who is frozen; only where the resource itself is missing (CRDs of an older release) nobody is.
     missing(options.kube, RESOURCE.freeze).then((none) => (none ? undefined : Promise.all(freezes))),
-    follow(RESOURCE.agentPolicy, observePolicy, { map: known.policies, max: MAX.policies, fair: fair("policies") }),
+    follow(RESOURCE.agentPolicy, observePolicy, {
+      map: known.policies,
+      max: MAX.policies,
+      fair: fair("policies"),
+      unit: UNIT.policy,
+    }),
     follow(RESOURCE.clusterAgentPolicy, observePolicy, { map: known.policies, max: MAX.policies }),
-    follow(RESOURCE.egressTarget, observeTarget, { map: known.targets, max: MAX.targets, fair: fair("targets") }),
+    follow(RESOURCE.egressTarget, observeTarget, {
+      map: known.targets,
+      max: MAX.targets,
+      fair: fair("targets"),
+      unit: UNIT.target,
+    }),
     follow(RESOURCE.namespace, (object) => observeNamespace(object, clock.wallMs()), {
       map: known.namespaces,
       max: MAX.namespaces,

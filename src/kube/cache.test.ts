@@ -140,3 +140,42 @@ test("with fair shares the namespace with the most is left out as a whole and na
   expect(cache.entries.size).toBe(17);
   expect(faults).toHaveLength(1);
 });
+
+test("a large object counts for many: it is the namespace with the most text that is left out, also when one of its objects grows", async () => {
+  const kube = fakeKube();
+  const left: string[][] = [];
+  kube.seed(RESOURCE.service, [
+    ...Array.from({ length: 4 }, (_, n) => service(`s${n}`, "1", "many")),
+    service("one", "3", "large"),
+  ]);
+  let told = (): void => undefined;
+  const cache = startCache<string>({
+    kube,
+    resource: RESOURCE.service,
+    project: ({ metadata }) => metadata.labels?.["value"] ?? null,
+    units: Number,
+    onChange: () => told(),
+    onFault: () => undefined,
+    maxEntries: 8,
+    fair: {
+      spared: "",
+      onLeftOut(namespaces) {
+        left.push([...namespaces]);
+        told();
+      },
+    },
+    signal: abort.signal,
+  });
+  await cache.synced;
+  while ((kube.calls.get("watch services") ?? 0) === 0) await Promise.resolve();
+  expect([cache.entries.size, left]).toEqual([5, []]);
+  const heard = new Promise<void>((resolve) => {
+    told = () => {
+      if (left.length > 0) resolve();
+    };
+  });
+  await kube.patch(RESOURCE.service, { namespace: "large", name: "one" }, { metadata: { labels: { value: "5" } } });
+  await heard;
+  expect(left).toEqual([["large"]]);
+  expect(cache.get("many/s3")).toBe("1");
+});

@@ -20,6 +20,10 @@ export interface CacheOptions<V> {
   readonly onChange: (key: string, value: V | undefined, before: V | undefined) => void;
   readonly onFault: (fault: unknown, resource: Resource) => void;
   readonly maxEntries: number;
+  /** How many entries a large one counts for, at least 1; absent: 1. */
+  readonly units?: (value: V) => number;
+  /** Objects in one answer of a listing: fewer where they may be large. */
+  readonly pageSize?: number;
   /** Absent: who comes last is left out. */
   readonly fair?: FairShare;
   readonly signal: AbortSignal;
@@ -38,8 +42,11 @@ const FIRST_RETRY_MS = 200;
 const MAX_RETRY_MS = 15_000;
 
 export function startCache<V>(options: CacheOptions<V>): Cache<V> {
-  const { kube, resource, scope = {}, project, onChange, onFault, maxEntries, fair, signal } = options;
+  const { kube, resource, scope = {}, project, onChange, onFault, maxEntries, units, fair, signal } = options;
   const entries = new Map<string, V>();
+  /** Units of those that count for more than one. */
+  const large = new Map<string, number>();
+  let used = 0;
   const shares = fair === undefined ? null : createShares(fair);
   /** Something was left out since the last listing began. */
   let full = false;
@@ -47,33 +54,48 @@ export function startCache<V>(options: CacheOptions<V>): Cache<V> {
 
   function set(key: string, value: V | null): void {
     const before = entries.get(key);
+    const had = before === undefined ? 0 : (large.get(key) ?? 1);
     if (value === null) {
       if (before === undefined) return;
       entries.delete(key);
-      shares?.count(key, -1);
+      book(key, 0, had);
       onChange(key, undefined, before);
       return;
     }
     if (shares?.leftOut(key) === true) return;
-    if (before === undefined && entries.size >= maxEntries && !makeRoom(key)) {
-      if (!full && shares?.leftOut(key) !== true)
+    const needs = Math.max(1, Math.ceil(units?.(value) ?? 1));
+    const tooMuch = (): boolean => used - had + needs > maxEntries;
+    while (tooMuch()) {
+      const loser = leaveOut(key, needs - had);
+      if (loser === namespaceOf(key)) return;
+      if (loser !== null) continue;
+      // Nobody can be left out for it. What is known already does not become the past for that.
+      if (before !== undefined) break;
+      if (!full)
         onFault(new RangeError(`more than ${maxEntries} ${resource.plural}: the others are not seen`), resource);
       full = true;
       return;
     }
     entries.set(key, value);
-    if (before === undefined) shares?.count(key, 1);
+    book(key, needs, had);
     onChange(key, value, before);
   }
 
-  /** Leaves out whoever has the most; true: that is not who comes now. */
-  function makeRoom(key: string): boolean {
-    const loser = shares?.leaveOutLargest(key) ?? null;
-    if (loser === null) return false;
+  function book(key: string, needs: number, had: number): void {
+    used += needs - had;
+    if (needs > 1) large.set(key, needs);
+    else large.delete(key);
+    shares?.count(key, needs - had);
+  }
+
+  /** Leaves out the namespace with the most, `more` of `key` counted, and answers its name; null: there is none to leave out. */
+  function leaveOut(key: string, more: number): string | null {
+    const loser = shares?.leaveOutLargest(key, more) ?? null;
+    if (loser === null) return null;
     const why = `more than ${maxEntries} ${resource.plural}: none of namespace ${loser} is seen, which has the most`;
     onFault(new RangeError(why), resource);
     for (const other of entries.keys()) if (namespaceOf(other) === loser) set(other, null);
-    return loser !== namespaceOf(key);
+    return loser;
   }
 
   async function relist(again = true): Promise<string> {
@@ -83,19 +105,22 @@ export function startCache<V>(options: CacheOptions<V>): Cache<V> {
     let version = "";
     full = false;
     do {
-      const page = await kube.list(resource, scope, { limit: PAGE, continues });
+      const page = await kube.list(resource, scope, { limit: options.pageSize ?? PAGE, continues });
       for (const object of page.items) {
         const key = keyOf(nameOf(object));
         seen.add(key);
         const value = project(object);
-        if (value !== null && shares !== null) wanted.set(namespaceOf(key), (wanted.get(namespaceOf(key)) ?? 0) + 1);
+        if (value !== null && shares !== null) {
+          const its = Math.max(1, Math.ceil(units?.(value) ?? 1));
+          wanted.set(namespaceOf(key), (wanted.get(namespaceOf(key)) ?? 0) + its);
+        }
         set(key, value);
       }
       ({ continues, resourceVersion: version } = page);
     } while (continues !== "");
     for (const key of entries.keys()) if (!seen.has(key)) set(key, null);
     // Those for whom there is room again are told to be only when they have been listed.
-    if (again && shares?.takeBack(wanted, maxEntries - entries.size) === true) return await relist(false);
+    if (again && shares?.takeBack(wanted, maxEntries - used) === true) return await relist(false);
     shares?.tell();
     resolve();
     return version;

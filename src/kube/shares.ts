@@ -10,12 +10,12 @@ export interface FairShare {
 }
 
 export interface Shares {
-  count(key: string, change: 1 | -1): void;
+  count(key: string, change: number): void;
   leftOut(key: string): boolean;
   any(): boolean;
-  /** Of those that are kept and of `key`, which comes now. Its name; null: there is nobody to leave out. */
-  leaveOutLargest(key: string): string | null;
-  /** Takes back those for whom there is room: the smallest first. `wanted`: how many objects each has. True: somebody. */
+  /** Of those that are kept and of `key`, which comes now with `more`. Its name; null: there is nobody to leave out. */
+  leaveOutLargest(key: string, more: number): string | null;
+  /** Takes back those for whom there is room: the smallest first. `wanted`: how much each has. True: somebody. */
   takeBack(wanted: ReadonlyMap<string, number>, room: number): boolean;
   tell(): void;
 }
@@ -46,18 +46,14 @@ export function createShares({ spared, onLeftOut }: FairShare): Shares {
     },
     leftOut: (key) => out.has(namespaceOf(key)),
     any: () => out.size > 0,
-    leaveOutLargest(key) {
+    leaveOutLargest(key, more) {
       const newcomer = namespaceOf(key);
-      let loser: string | null = null;
-      let most = 0;
-      for (const [namespace, count] of kept) {
-        const its = namespace === newcomer ? count + 1 : count;
-        // Of equals the same one on every replica.
-        if (namespace === spared || its < most || (its === most && loser !== null && namespace > loser)) continue;
-        loser = namespace;
-        most = its;
-      }
-      if (loser === null) return null;
+      // Of equals the same one on every replica.
+      const [largest] = [...new Map(kept).set(newcomer, (kept.get(newcomer) ?? 0) + more)]
+        .filter(([namespace]) => namespace !== spared)
+        .toSorted(([a, x], [b, y]) => y - x || (a < b ? -1 : 1));
+      if (largest === undefined) return null;
+      const [loser] = largest;
       out.add(loser);
       tell();
       return loser;
