@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# tools/go-tool.sh NAME: prints the path of the program that tools/NAME/go.mod pins by its `tool` line, cached outside the repository by
-# its version, built from its Go module where it is not there yet (go.sum says what may be built, and nothing is resolved anew).
+# tools/go-tool.sh NAME: prints the path of the program that tools/NAME/go.mod pins: of its `tool` line, else of the package beside it.
+# Built from its Go module where it is not in the cache yet (go.sum says what may be built, nothing is resolved anew); the cache is outside
+# the repository, by what the program is made of.
 set -euo pipefail
 name=$1
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/$name" && pwd)
-package=$(sed -n 's/^tool //p' "$here/go.mod")
-version=$(awk -v package="$package" '$2 ~ /^v/ && index(package "/", $1 "/") == 1 { print $2 }' "$here/go.mod")
-program=${XDG_CACHE_HOME:-$HOME/.cache}/sidegate/$name-${version#v}
+cd "$(dirname "${BASH_SOURCE[0]}")/$name"
+package=$(sed -n 's/^tool //p' go.mod)
+shopt -s nullglob
+program=${XDG_CACHE_HOME:-$HOME/.cache}/sidegate/$name-$(cat go.mod go.sum ./*.go | sha256sum | cut -c1-12)
 if [ ! -x "$program" ]; then
-  command -v go >/dev/null || { echo "$name: go is missing: it builds $package $version from its module" >&2; exit 69; }
-  echo "$name: building $version from its Go module (once)" >&2
+  command -v go >/dev/null || { echo "$name: go is missing: it builds ${package:-tools/$name} from its modules" >&2; exit 69; }
+  echo "$name: building it from its Go modules (once)" >&2
   mkdir -p "$(dirname "$program")"
-  (cd "$here" && CGO_ENABLED=0 GOFLAGS=-mod=readonly go build -trimpath -ldflags='-s -w' -o "$program.$$" "$package")
+  CGO_ENABLED=0 GOFLAGS=-mod=readonly go build -trimpath -buildvcs=false -ldflags='-s -w' -o "$program.$$" "${package:-.}"
   mv "$program.$$" "$program"
 fi
 echo "$program"

@@ -15,13 +15,15 @@ import { servingNames } from "#kube/serving-names.ts";
 import { findHelm, type Rendered, renderChart, renderText } from "../support/chart.ts";
 import { CERTIFICATE, DIGESTS, MONITORING, SETS, type Values } from "../support/chart-sets.ts";
 import { type As, type ControlPlane, findControlPlane, startControlPlane, until } from "../support/control-plane.ts";
-import { foreignCrds } from "../support/foreign-crds.ts";
+import { foreignCrds, NEEDS_FOREIGN_CRDS } from "../support/foreign-crds.ts";
 import { findGoTool, NEEDS_GO_TOOL } from "../support/go-tools.ts";
 import { type OpenApi, SCHEMAS, writeSchemas } from "../support/json-schemas.ts";
 import { requireThat } from "../support/require.ts";
 
 const bin = findControlPlane();
 const helm = findHelm();
+const foreign = foreignCrds();
+const NEEDED = foreign === null ? NEEDS_FOREIGN_CRDS : "needs a control plane: test/e2e/cluster/build.sh";
 let plane: ControlPlane | null = null;
 
 function needed(context: TestContext): string {
@@ -57,11 +59,11 @@ async function refusals(chart: readonly Manifest[]): Promise<string[]> {
 }
 
 beforeAll(async () => {
-  if (bin === null) return;
+  if (bin === null || foreign === null) return;
   plane = await startControlPlane(bin);
   const crds = globSync("charts/gateway/crds/*.yaml").map((file) => parse(readFileSync(file, "utf8")) as Manifest);
   const made = await Promise.all(
-    [...crds, ...foreignCrds(), { apiVersion: "v1", kind: "Namespace", metadata: { name: "sidegate" } }].map((object) =>
+    [...crds, ...foreign, { apiVersion: "v1", kind: "Namespace", metadata: { name: "sidegate" } }].map((object) =>
       refusal(object, false),
     ),
   );
@@ -91,14 +93,14 @@ describe("an API server takes every manifest, the same bytes twice,", () => {
     test(`with ${name}`, async (context) => {
       const text = renderText(needed(context), values);
       expect(renderText(needed(context), values)).toBe(text);
-      requireThat(context, plane !== null, "needs a control plane: test/e2e/cluster/build.sh");
+      requireThat(context, plane !== null, NEEDED);
       const chart = renderChart(needed(context), values) as readonly Manifest[];
       expect(chart.length).toBeGreaterThan(20);
       expect(await refusals(chart)).toEqual([]);
     });
 
   test("and the samples of deploy/kind, with a policy that means what it says", async (context) => {
-    requireThat(context, plane !== null, "needs a control plane: test/e2e/cluster/build.sh");
+    requireThat(context, plane !== null, NEEDED);
     const samples = globSync("deploy/kind/samples/*.yaml")
       .toSorted()
       .flatMap((file) => parseAllDocuments(readFileSync(file, "utf8")).map((document) => document.toJS() as Manifest));
@@ -117,7 +119,7 @@ describe("an API server takes every manifest, the same bytes twice,", () => {
   });
 
   test("and it does refuse a field that does not exist", async (context) => {
-    requireThat(context, plane !== null, "needs a control plane: test/e2e/cluster/build.sh");
+    requireThat(context, plane !== null, NEEDED);
     const text = renderText(needed(context), { ...DIGESTS, ...MONITORING });
     const spoilt = text
       .replaceAll("readinessProbe:", "readynessProbe:")
@@ -152,7 +154,7 @@ describe("kubeconform, with schemas of that API server's own OpenAPI,", () => {
   async function prepared(context: TestContext): Promise<string> {
     const program = findGoTool("kubeconform");
     requireThat(context, program !== null, NEEDS_GO_TOOL("kubeconform"));
-    requireThat(context, plane !== null, "needs a control plane: test/e2e/cluster/build.sh");
+    requireThat(context, plane !== null, NEEDED);
     if (schemas === "") {
       const made = path.join(folder, "schemas");
       mkdirSync(made);
@@ -213,7 +215,7 @@ describe("kubeconform, with schemas of that API server's own OpenAPI,", () => {
 
 test("the controller may make anew every admission object that it guards, by the rights that the chart gives it", async (context) => {
   const chart = renderChart(needed(context), DIGESTS) as readonly Manifest[];
-  requireThat(context, plane !== null, "needs a control plane: test/e2e/cluster/build.sh");
+  requireThat(context, plane !== null, NEEDED);
   const rights = chart.filter(({ kind }) => /^(Cluster)?Role(Binding)?$/.test(kind));
   for (const object of rights) expect(await refusal(object, false)).toBe("");
   const controller = { user: "system:serviceaccount:sidegate:sidegate-controller", groups: ["system:authenticated"] };
