@@ -11,9 +11,7 @@ if [ ! -d "$folder" ]; then
   monitoring=$(module prometheus-operator github.com/prometheus-operator/prometheus-operator)
   mkdir -p "$folder.$$"
   cp "$certificates"/deploy/crds/*.yaml "$folder.$$/"
-  for kind in servicemonitors podmonitors prometheusrules; do
-    cp "$monitoring/example/prometheus-operator-crd/monitoring.coreos.com_$kind.yaml" "$folder.$$/"
-  done
+  cp "$monitoring"/example/prometheus-operator-crd/*.yaml "$folder.$$/"
   chmod -R u+w "$folder.$$"
   mv "$folder.$$" "$folder"
 fi

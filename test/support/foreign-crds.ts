@@ -17,8 +17,11 @@ export interface Crd {
 
 export const NEEDS_FOREIGN_CRDS = "no definitions of other software: tools/foreign-crds.sh brings them";
 
-/** Null where they were never brought as they are pinned now. */
-export function foreignCrds(): readonly Crd[] | null {
+/** Kinds of Prometheus Operator's that the chart has objects of. */
+export const OF_CHART = ["servicemonitors", "podmonitors", "prometheusrules"] as const;
+
+/** Null where they were never brought as they are pinned now. All of cert-manager's, and `monitoring` of Prometheus Operator's: large ones. */
+export function foreignCrds(monitoring: readonly string[] = OF_CHART): readonly Crd[] | null {
   const hash = createHash("sha256");
   for (const tool of ["cert-manager", "prometheus-operator"])
     hash.update(readFileSync(path.resolve("tools", tool, "go.sum")));
@@ -26,6 +29,7 @@ export function foreignCrds(): readonly Crd[] | null {
   const folder = path.join(cache, "sidegate", `foreign-crds-${hash.digest("hex").slice(0, 12)}`);
   if (!existsSync(folder)) return null;
   return globSync("*.yaml", { cwd: folder })
+    .filter((file) => file.includes("cert-manager") || monitoring.some((plural) => file.endsWith(`_${plural}.yaml`)))
     .toSorted()
     .map((file) => parse(readFileSync(path.join(folder, file), "utf8")) as Crd);
 }
