@@ -28,7 +28,7 @@ export interface DefinitionKeeperOptions {
 export interface DefinitionKeeper {
   /** Rejects with DefinitionsBehind, which names each one and the ways out; also where the API server cannot be reached. */
   start(): Promise<void>;
-  /** Looks again; writes where `leading`. Rejects as `start`. */
+  /** Looks again; writes where `leading`. Rejects as `start`, and also for one that was changed. */
   round(leading: boolean): Promise<void>;
   /** Puts on record what was written. Rejects where the collector does not take it: it is told again in the next call. */
   tell(): Promise<void>;
@@ -51,21 +51,30 @@ export function createDefinitionKeeper(options: DefinitionKeeperOptions): Defini
       untold.set(key, { key, act: "definition", members: { name, how, from, to, differs, by } });
   }
 
-  async function keep(by: DefinitionOptions["by"]): Promise<void> {
+  /** What is behind; and what was changed, said apart: that alone keeps nobody from starting. */
+  async function keep(by: DefinitionOptions["by"]): Promise<{ readonly behind: string; readonly changed: string }> {
     const kept = await keepDefinitions({ kube, definitions, by, changed });
-    for (const state of ["current", "newer", "behind"] as const)
+    for (const state of ["current", "newer", "changed", "behind"] as const)
       metrics.definitions.with(state).value = kept.filter((one) => one.state === state).length;
     const says = (state: string): string => kept.flatMap((one) => (one.state === state ? one.says : [])).join("; ");
     if (says("newer") !== saidNewer) {
       saidNewer = says("newer");
       if (saidNewer !== "") log("definitions of a newer release are left alone", { which: saidNewer });
     }
-    if (says("behind") !== "") throw new DefinitionsBehind(says("behind"));
+    return { behind: says("behind"), changed: says("changed") };
   }
 
   return {
-    start: () => keep(options.by),
-    round: (leading) => keep(leading ? options.by : "others"),
+    async start() {
+      const { behind, changed: differs } = await keep(options.by);
+      if (behind !== "") throw new DefinitionsBehind(behind);
+      if (differs !== "") log("definitions differ", { which: differs });
+    },
+    async round(leading) {
+      const { behind, changed: differs } = await keep(leading ? options.by : "others");
+      if (behind + differs !== "")
+        throw new DefinitionsBehind([behind, differs].filter((one) => one !== "").join("; "));
+    },
     async tell() {
       for (const [key, act] of untold) {
         await acts?.record(act);

@@ -138,6 +138,30 @@ describe("a definition of ours", () => {
     expect([changes, now().metadata.annotations[ANNOTATION.release]]).toEqual([[], "99.0.0"]);
   });
 
+  test("of this release that differs, where others manage them, is told and keeps nobody from starting: it may be a default of a later Kubernetes", async () => {
+    const { keep } = setUp(stored(VERSION, (one) => (one.spec.later = true)));
+    expect((await keep("others")).map(({ state }) => state)).toEqual(["changed"]);
+    const { keeper, lines } = keeperOf(
+      definitions.map((one) => (one.metadata.name === NAME ? stored(VERSION, withoutField) : (one as KubeObject))),
+      null,
+      "others",
+    );
+    await keeper.start();
+    expect(lines.join()).toMatch(/definitions differ CustomResourceDefinition egresstargets.*was changed/);
+    await expect(keeper.round(true)).rejects.toThrow(/was changed/);
+  });
+
+  test("that differs only by what the API server fills in is current", async () => {
+    const live = stored(VERSION, (one) => (one.spec.later = true));
+    const { kube, changes, keep } = setUp(live);
+    kube.applyAs = async (resource, object) => {
+      const found = await kube.get(resource, { namespace: "", name: object.metadata.name });
+      return found as typeof object;
+    };
+    expect(await keep()).toEqual([{ name: NAME, state: "current", says: "" }]);
+    expect(changes).toEqual([]);
+  });
+
   test("that others manage is only looked at", async () => {
     const { changes, keep, now } = setUp(stored("0.0.9", withoutField));
     const [kept] = await keep("others");
@@ -151,7 +175,9 @@ describe("a definition of ours", () => {
     kube.applyAs = () => Promise.reject(new KubeError(403, "Forbidden", "User x cannot patch"));
     const [kept] = await keep();
     expect(kept).toMatchObject({ state: "behind" });
-    expect(kept?.says).toMatch(/User x cannot patch; let it .* or set values crds\.upgrade: false and kubectl apply/);
+    expect(kept?.says).toMatch(
+      /cannot be written: User x cannot patch; let the controller .* or set values crds\.upgrade: false and kubectl apply/,
+    );
   });
 
   test("of an API server that is out of order is a fault, not behind", async () => {
@@ -166,7 +192,11 @@ test("a conversion that somebody adds is a difference, since it would read every
   expect(standingOf(ours, live)).toMatchObject({ kind: "changed" });
 });
 
-function keeperOf(live: readonly KubeObject[], acts: { record(act: object): Promise<void> } | null = null) {
+function keeperOf(
+  live: readonly KubeObject[],
+  acts: { record(act: object): Promise<void> } | null = null,
+  by: "self" | "others" = "self",
+) {
   const kube = fakeKube();
   kube.seed(RESOURCE.definition, live);
   const registry = createRegistry();
@@ -174,7 +204,7 @@ function keeperOf(live: readonly KubeObject[], acts: { record(act: object): Prom
   const lines: string[] = [];
   const log = (event: string, fields: Readonly<Record<string, string>>): void =>
     void lines.push(`${event} ${Object.values(fields).join(" ")}`);
-  const keeper = createDefinitionKeeper({ kube, definitions, by: "self", acts, metrics, log });
+  const keeper = createDefinitionKeeper({ kube, definitions, by, acts, metrics, log });
   return { kube, keeper, lines, text: () => registry.text() };
 }
 

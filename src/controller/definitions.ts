@@ -4,7 +4,8 @@
  *
  * Errs towards leaving alone: what a newer release wrote, what bears no readable release, and what would lose a version is not written.
  * What is behind and stays so is a value (`behind`), for the caller to refuse to start on: a field that the API server does not know is
- * dropped from policies without a word.
+ * dropped from policies without a word. One of this very release that differs is not (`changed`): it may be a default of a Kubernetes
+ * that came later, and nobody's controllers are to stay away for that.
  */
 import type { CustomResource } from "#contract/custom-resources.ts";
 import { ANNOTATION } from "#contract/names.ts";
@@ -73,7 +74,7 @@ export interface DefinitionChange {
 
 export interface Kept {
   readonly name: string;
-  readonly state: "current" | "newer" | "behind";
+  readonly state: "current" | "newer" | "changed" | "behind";
   /** Of one that is not current: why, and what to do. */
   readonly says: string;
 }
@@ -100,30 +101,30 @@ export async function keepDefinitions(options: DefinitionOptions): Promise<reado
 async function keep(options: DefinitionOptions, definition: CustomResource): Promise<Kept> {
   const { kube, by } = options;
   const { name } = definition.metadata;
-  const behind = (says: string): Kept => ({ name, state: "behind", says: `CustomResourceDefinition ${name} ${says}` });
+  const current: Kept = { name, state: "current", says: "" };
   for (let attempt = 1; ; attempt++) {
+    const live = await kube.get(RESOURCE.definition, { namespace: "", name });
+    const standing = standingOf(definition, live);
+    if (standing.kind === "current") return current;
+    const what = `CustomResourceDefinition ${name} ${describeStanding(standing)}`;
+    if (standing.kind === "newer") return { name, state: standing.serves ? "newer" : "behind", says: what };
+    if (standing.kind === "unknown")
+      return { name, state: "behind", says: `${what}, so it is left alone; put it right: ${REMEDY}` };
+    const state = standing.kind === "changed" ? "changed" : "behind";
+    if (by === "others")
+      return { name, state, says: `${what}, and values crds.upgrade leaves it to others: ${REMEDY}` };
     try {
-      const live = await kube.get(RESOURCE.definition, { namespace: "", name });
-      const standing = standingOf(definition, live);
-      if (standing.kind === "current") return { name, state: "current", says: "" };
-      const what = describeStanding(standing);
-      if (standing.kind === "newer")
-        return standing.serves ? { name, state: "newer", says: `${name} ${what}` } : behind(what);
-      if (standing.kind === "unknown") return behind(`${what}, so it is left alone; ${REMEDY}`);
-      if (by === "others") return behind(`${what}, and values crds.upgrade leaves that to others; ${REMEDY}`);
       const put = await kube.applyAs(RESOURCE.definition, manifest(definition, live), MANAGER);
       // Nothing to write for the API server: it fills in what this release does not know of.
-      if (live !== null && put.metadata.resourceVersion === live.metadata.resourceVersion)
-        return { name, state: "current", says: "" };
+      if (live !== null && put.metadata.resourceVersion === live.metadata.resourceVersion) return current;
       options.changed(changeOf(definition, standing, live, put));
-      return { name, state: "current", says: "" };
+      return current;
     } catch (fault) {
-      if (!(fault instanceof KubeError)) throw fault;
+      if (!(fault instanceof KubeError) || fault.status >= 500 || fault.status === 429) throw fault;
       // Somebody was quicker: look again.
       if (hasStatus(fault, 409) && attempt < ATTEMPTS) continue;
-      if (fault.status >= 500 || fault.status === 429) throw fault;
-      const may = `${fault.message}; let it (RBAC, admission), or set values crds.upgrade: false and ${REMEDY}`;
-      return behind(`cannot be brought up to this release: ${may}`);
+      const ways = `let the controller (RBAC, admission), or set values crds.upgrade: false and ${REMEDY}`;
+      return { name, state, says: `${what}, and cannot be written: ${fault.message}; ${ways}` };
     }
   }
 }

@@ -80,9 +80,9 @@ export const CONTROLLER_METRICS = {
   definitions: {
     name: "sidegate_definitions",
     type: "gauge",
-    help: "Our custom resource definitions as this replica last saw them, beside its release: current, newer or behind.",
+    help: "Our custom resource definitions as this replica last saw them, beside its release: current, newer, changed or behind.",
     labels: ["state"],
-    maxSeries: 3,
+    maxSeries: 4,
   },
   definitionChanges: {
     name: "sidegate_definition_changes_total",

@@ -123,7 +123,7 @@ export const ALERT_CASES: readonly AlertCase[] = [
     // Another release's are left alone on purpose; and one that was behind for a moment.
     silent: {
       'sidegate_definitions{instance="c",state="newer"}': "4x10",
-      'sidegate_definitions{instance="c",state="behind"}': "0x4 1 0x10",
+      'sidegate_definitions{instance="c",state="changed"}': "0x4 1 0x10",
     },
   },
   {
