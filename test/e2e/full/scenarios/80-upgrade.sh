@@ -23,7 +23,7 @@ before_upgrade=$(sidecar_request "$(kubectl -n shop get pods -l app=agent-python
 upgraded helm upgrade sidegate "$repository/charts/gateway" --namespace sidegate -f "$work/values.yaml" --set injection.resources.sidecar.requests.cpu=33m
 check "after the upgrade the definition is this release's" "^object\$" definition "$field"
 check "and says of which release it is" "^[0-9]+\.[0-9]+\.[0-9]+" definition '-o=jsonpath={.metadata.annotations.sidegate\.dev/release}'
-within 10000 "the field is taken" "created" eval 'labelled | kubectl apply --dry-run=server -f -'
+within 60000 "the field is taken" "created" eval 'labelled | kubectl apply --dry-run=server -f -'
 written() { kubectl -n sidegate logs -l app.kubernetes.io/component=controller --tail=-1 | grep '"definition written"'; }
 check "the controller says what it wrote" "$crd.*upgraded" written
 within 30000 "and it is on record" "definition.*$crd|$crd.*definition" eval 'audit query --all --json --limit 100000 | grep "\"definition\""'
