@@ -2,7 +2,7 @@
  * Row Q9 of the threat model as an attacker plays it: whatever is asked about a masked column, no answer holds its value, and a guess
  * that is right is answered like one that is wrong. A real client, the real lane, a real server; everything but the mask is allowed.
  */
-import { Client } from "pg";
+import { Client, type QueryArrayConfig } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import type { MaskRule } from "#contract/decision.ts";
 import { systemClock } from "#core/clock.ts";
@@ -19,12 +19,23 @@ vi.setConfig({ testTimeout: 300_000, hookTimeout: 120_000 });
 
 const APP = { user: "app", password: "as-the-secret-of-masks-says" };
 const RIGHT = "ada@confidential.example";
+const OTHER = "bob@confidential.example";
 const WRONG = "eve@confidential.invalid";
 /** In plain, in hexadecimal (bytea), backwards, in parts; years of birth that nothing else here says. */
 const CONFIDENTIAL = /confidential|6164614063|laitnedifnoc|\bada@|\bbob@|1917|1923/i;
 const MASKS: readonly MaskRule[] = Object.freeze([
   Object.freeze({ selector: "public.users.email", with: "token" }),
   Object.freeze({ selector: "public.users.born", with: "redact" }),
+  ...[
+    "people.email",
+    "older.email",
+    "typed.email",
+    "typed.bits",
+    "typed.tags",
+    "told.email",
+    "living.email",
+    "told_at_once.email",
+  ].map((column) => Object.freeze({ selector: `public.${column}`, with: "redact" })),
 ]);
 const SHOP = `
 CREATE ROLE ${APP.user} LOGIN PASSWORD '${APP.password}';
@@ -34,10 +45,31 @@ CREATE VIEW rows_of AS SELECT to_json(u) AS j FROM users u;
 CREATE TABLE notes (id int, note text);
 CREATE TABLE guesses (email text);
 CREATE TABLE referring (email text REFERENCES users (email));
-GRANT ALL ON SCHEMA public TO ${APP.user};
-INSERT INTO users VALUES (1, 'Ada', '${RIGHT}', '1917-01-01'), (2, 'Bob', 'bob@confidential.example', '1923-01-01'), (3, 'Cyd', NULL, NULL);
+CREATE TABLE people (id int, email text) PARTITION BY LIST (id);
+CREATE TABLE people_1 PARTITION OF people FOR VALUES IN (1);
+CREATE TABLE older (id int, email text);
+CREATE TABLE younger (age int) INHERITS (older);
+CREATE DOMAIN mail AS text CHECK (value <> 'nobody');
+CREATE TABLE typed (id int, email mail, bits bytea, tags text[]);
+CREATE VIEW outer_contacts AS SELECT id, contact AS c FROM contacts;
+CREATE MATERIALIZED VIEW kept AS SELECT id, email AS e FROM users;
+CREATE FUNCTION reads_users() RETURNS SETOF text LANGUAGE sql STABLE AS 'SELECT email FROM public.users';
+CREATE VIEW by_function AS SELECT r AS said FROM reads_users() r;
+CREATE FUNCTION tells() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN RAISE NOTICE 'seen %', NEW.email; RAISE EXCEPTION 'refused %', NEW.email USING ERRCODE = coalesce(NEW.name, '23000'); END $f$;
+CREATE TABLE told (id int PRIMARY KEY, name text, email text);
+CREATE CONSTRAINT TRIGGER later AFTER UPDATE ON told DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION tells();
+CREATE TABLE lands (id int PRIMARY KEY);
+CREATE TABLE living (land int NOT NULL REFERENCES lands ON DELETE SET NULL, email text);
+INSERT INTO lands VALUES (1); INSERT INTO living VALUES (1, '${OTHER}');
+CREATE TABLE told_at_once (id int PRIMARY KEY, name text, email text);
+CREATE TRIGGER at_once BEFORE UPDATE ON told_at_once FOR EACH ROW EXECUTE FUNCTION tells();
+INSERT INTO told VALUES (1, '23000', '${OTHER}'), (2, '42501', '${OTHER}'); INSERT INTO told_at_once SELECT * FROM told;
+INSERT INTO people VALUES (1, '${OTHER}'), (1, '${RIGHT}'); INSERT INTO younger VALUES (1, '${OTHER}', 5);
+INSERT INTO typed VALUES (1, '${RIGHT}', 'bob@confidential', '{bob@confidential}');
+GRANT ALL ON SCHEMA public TO ${APP.user}; GRANT ALL ON ALL TABLES IN SCHEMA public TO ${APP.user};
+INSERT INTO users VALUES (1, 'Ada', '${RIGHT}', '1917-01-01'), (2, 'Bob', '${OTHER}', '1923-01-01'), (3, 'Cyd', NULL, NULL);
 INSERT INTO notes VALUES (1, 'a note');
-INSERT INTO referring VALUES ('${RIGHT}');
+INSERT INTO referring VALUES ('${RIGHT}'); REFRESH MATERIALIZED VIEW kept;
 ALTER TABLE users OWNER TO ${APP.user}; ALTER TABLE notes OWNER TO ${APP.user}; ALTER TABLE guesses OWNER TO ${APP.user};
 ALTER VIEW contacts OWNER TO ${APP.user}; ALTER VIEW rows_of OWNER TO ${APP.user}; ALTER TABLE referring OWNER TO ${APP.user};
 ANALYZE`;
@@ -86,13 +118,15 @@ async function heard(sql: string, extended: boolean): Promise<string> {
   client.on("error", () => undefined);
   client.on("notice", (notice) => said.push([notice.severity, notice.message, notice.detail, notice.hint]));
   await client.connect();
-  try {
-    const result = await client.query(
-      extended ? { text: sql, values: [], rowMode: "array" } : { text: sql, rowMode: "array" },
-    );
-    for (const each of Array.isArray(result) ? result : [result]) said.push([each.command, each.rowCount, each.rows]);
-  } catch (fault) {
-    said.push({ ...(fault as object), message: (fault as Error).message });
+  // The extended protocol takes one statement at a time.
+  for (const text of extended ? sql.split("; ") : [sql]) {
+    try {
+      const query = { text, rowMode: "array", ...(extended ? { values: [], queryMode: "extended" } : {}) };
+      const result = await client.query(query as QueryArrayConfig);
+      for (const each of Array.isArray(result) ? result : [result]) said.push([each.command, each.rowCount, each.rows]);
+    } catch (fault) {
+      said.push({ ...(fault as object), message: (fault as Error).message });
+    }
   }
   await client.end().catch(() => undefined);
   return JSON.stringify(said)

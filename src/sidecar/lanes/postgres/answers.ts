@@ -128,7 +128,7 @@ export class Answers implements MessageTaker {
       case BACKEND.noticeResponse:
       case BACKEND.errorResponse:
         if (length <= describedBytes) return "gather";
-        return this.#masks.concern(first) ? "length" : "pieces";
+        return this.#masks.speaking ? "length" : "pieces";
       case BACKEND.rowDescription:
       case BACKEND.parameterDescription:
         return length <= describedBytes ? "gather" : "length";
@@ -255,10 +255,10 @@ export class Answers implements MessageTaker {
 
   #notice(first: Step | null, chunk: Chunk, from: number, to: number): WireFault | null {
     if (first?.hidden === true) return null;
-    if (!this.#masks.concern(first)) return this.#pass(chunk, from, to);
+    if (!this.#masks.speaking) return this.#pass(chunk, from, to);
     const fields = readNotice(chunk.latin1(from + 5, to));
     if (fields === null) return "text";
-    const instead = this.#masks.notice("N", first, fields);
+    const instead = this.#masks.notice("N", fields);
     return instead === null ? this.#pass(chunk, from, to) : this.#say(this.#charged(), instead);
   }
 
@@ -304,7 +304,7 @@ export class Answers implements MessageTaker {
     const first = this.#steps.first;
     this.#endCopy();
     const tell = (): null => {
-      const instead = fields === null ? null : this.#masks.notice("E", first, fields);
+      const instead = fields === null ? null : this.#masks.notice("E", fields);
       return instead === null ? this.#pass(chunk, from, to) : this.#say(this.#charged(), instead);
     };
     switch (first?.kind) {

@@ -55,8 +55,13 @@ export interface SessionMasker {
   result(act: MaskedAct, statement: Statement | null, fields: readonly Field[]): ResultMask | string | null;
   /** COPY … TO STDOUT begins. `binary`: the overall format; `columns`: how many there are. As `result`. */
   copy(act: MaskedAct, statement: Statement | null, binary: boolean, columns: number): CopyMask | string | null;
-  /** An ErrorResponse or NoticeResponse of an act with masks: the text fields that may quote a value, by letter. The same map: as it is. */
-  notice(act: MaskedAct, fields: ReadonlyMap<string, string>): ReadonlyMap<string, string>;
+  /** Whether what the server says from here to the end of the transaction may quote a confidential value. */
+  quotes(act: MaskedAct): boolean;
+  /**
+   * An ErrorResponse or NoticeResponse in a transaction with such an act (`quotes`), or with others that have masks: the text fields that
+   * may quote a value, by letter. The same map: as it is.
+   */
+  notice(masks: readonly MaskRule[], quotes: boolean, fields: ReadonlyMap<string, string>): ReadonlyMap<string, string>;
   /** What a NotificationResponse carries, for a session that listens under these masks. Nobody can say where it comes from. Latin1. */
   payload(masks: readonly MaskRule[], payload: string): string;
 }

@@ -39,6 +39,11 @@ export class Masks {
   #copyAct: Act | null = null;
   /** Different ones are few: they are the policy's, shared with its cache. */
   readonly #listening: (readonly MaskRule[])[] = [];
+  /**
+   * Under which masks statements were sent since nothing was under way, and whether one of them may be quoted: what is deferred (constraints,
+   * triggers) speaks later than the statement that it is about, in the answer to COMMIT, to Sync, or to any other.
+   */
+  readonly #spoken = new Map<readonly MaskRule[], boolean>();
 
   /** `masker`: null: masks cannot be carried out, so a statement with one is refused. */
   constructor(talk: Talk, masker: SessionMasker | null) {
@@ -90,11 +95,16 @@ export class Masks {
 
   /** It is sent now. */
   sent(act: Act): void {
-    if (!act.pure) this.#masker?.follow(act.statements);
+    const masker = this.#masker;
+    if (masker === null) return;
+    if (!act.pure) masker.follow(act.statements);
+    const { masks } = act;
+    if (masks.length > 0) this.#spoken.set(masks, this.#spoken.get(masks) === true || masker.quotes(maskedAct(act)));
   }
 
   /** The upstream is outside of a transaction, and owes no answer. */
   settled(): void {
+    this.#spoken.clear();
     this.#masker?.settled();
   }
 
@@ -127,11 +137,16 @@ export class Masks {
     return null;
   }
 
+  /** Whether an error or a notice must be read. */
+  get speaking(): boolean {
+    return this.#spoken.size > 0;
+  }
+
   /** Null: as it is. Else what is said in its place. */
-  notice(type: "E" | "N", step: Step | null, fields: ReadonlyMap<string, string>): string | null {
-    const act = step?.act ?? null;
-    if (act === null || act.masks.length === 0 || this.#masker === null) return null;
-    const shown = this.#masker.notice(maskedAct(act), fields);
+  notice(type: "E" | "N", fields: ReadonlyMap<string, string>): string | null {
+    if (this.#masker === null) return null;
+    let shown = fields;
+    for (const [masks, quotes] of this.#spoken) shown = this.#masker.notice(masks, quotes, shown);
     return shown === fields ? null : noticeBytes(type, shown);
   }
 

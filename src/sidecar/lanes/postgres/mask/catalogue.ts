@@ -73,6 +73,14 @@ export class Catalogue {
     return this.#byOid.get(oid);
   }
 
+  /** Whether one of these is named in a text of the server's, bytes as latin1. */
+  named(text: string): boolean {
+    // Between quotes, a quote is doubled.
+    for (const name of this.#byName.keys())
+      if (text.includes(name) || text.includes(name.replaceAll('"', '""'))) return true;
+    return false;
+  }
+
   /** Every relation that these may be. */
   touched(tables: readonly TableRef[]): readonly Relation[] {
     const touched = new Set<Relation>();

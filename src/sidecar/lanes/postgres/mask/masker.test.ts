@@ -543,18 +543,34 @@ describe("COPY", () => {
 });
 
 describe("messages", () => {
-  const shown = (text: string, code: string): Record<string, string> => {
+  const shown = (text: string, code: string, more: Record<string, string> = {}): Record<string, string> => {
     const w = new World();
     const fields = new Map(
-      Object.entries({ S: "ERROR", C: code, M: "ada@example.com", D: "(ada@example.com)", n: "k" }),
+      Object.entries({ S: "ERROR", C: code, M: "ada@example.com", D: "(ada@example.com)", n: "k", ...more }),
     );
-    return Object.fromEntries(w.session.notice(w.act(text), fields));
+    const act = w.act(text);
+    return Object.fromEntries(w.session.notice(act.masks, w.session.quotes(act), fields));
   };
 
   test("of a statement on a masked table say nothing that could quote a value, but keep their code", () => {
     const told = shown("INSERT INTO users(id) VALUES (1)", "23505");
     expect(JSON.stringify(told)).not.toContain("ada");
     expect(told).toMatchObject({ S: "ERROR", C: "23505", n: "k" });
+  });
+
+  test("of a function say nothing of a masked table either, whichever code they have", () => {
+    const told = shown("UPDATE users SET id = id", "42501", { W: "PL/pgSQL function f() line 1 at RAISE (ada)" });
+    expect(JSON.stringify(told)).not.toContain("ada");
+  });
+
+  test("about a masked table that the statement does not name say nothing, as where a foreign key's action fails", () => {
+    for (const more of [
+      { t: "users" },
+      { W: 'SQL statement "UPDATE ONLY "public"."users" SET …"' },
+      { q: "DELETE FROM users" },
+    ])
+      expect(JSON.stringify(shown("DELETE FROM elsewhere", "23502", more))).not.toContain("ada");
+    expect(shown("DELETE FROM elsewhere", "23502", { t: "elsewhere" })["D"]).toBe("(ada@example.com)");
   });
 
   test("and notifications pass the detectors; where columns are masked, nobody can say where a payload comes from", () => {

@@ -166,15 +166,25 @@ class Masker implements SessionMasker {
     return format.kind === "csv" ? new CsvCopyMask(lines, format) : new TextCopyMask(lines, format);
   }
 
-  notice({ masks, statements }: MaskedAct, fields: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+  quotes({ masks, statements }: MaskedAct): boolean {
     const rules = this.#read(masks);
-    const catalogue = typeof rules === "string" ? null : this.#catalogue(rules);
-    const unknown = typeof rules !== "string" && rules.columns.length > 0 && catalogue === null;
-    const quotes = unknown || (catalogue !== null && statements.some((each) => mayQuote(each, catalogue)));
+    if (typeof rules === "string") return true;
+    const catalogue = this.#catalogue(rules);
+    if (catalogue === null) return rules.columns.length > 0;
+    return statements.some((each) => mayQuote(each, catalogue));
+  }
+
+  notice(
+    masks: readonly MaskRule[],
+    quotes: boolean,
+    fields: ReadonlyMap<string, string>,
+  ): ReadonlyMap<string, string> {
+    const rules = this.#read(masks);
+    const hides = (quotes || this.#about(rules, fields)) && !isOfTheStatement(fields);
     const shown = new Map<string, string>();
     let changed = false;
     for (const [letter, text] of fields) {
-      const instead = this.#message(letter, text, fields.get("C") ?? "", rules, quotes);
+      const instead = this.#message(letter, text, rules, hides);
       if (instead !== text) changed = true;
       if (instead !== null) shown.set(letter, instead);
     }
@@ -190,11 +200,16 @@ class Masker implements SessionMasker {
       : coverFindings(payload, rules.detectors, this.#options.tokens, "latin1").text;
   }
 
+  /** Whether a message is about a confidential relation that no statement named: t: its table, W and q: what a foreign key's action runs. */
+  #about(rules: Rules | string, fields: ReadonlyMap<string, string>): boolean {
+    const catalogue = typeof rules === "string" ? null : this.#catalogue(rules);
+    return catalogue !== null && ["t", "W", "q"].some((letter) => catalogue.named(fields.get(letter) ?? ""));
+  }
+
   /** Null: left out. M: message, D: detail, H: hint, W: where, q: an internal query. */
-  #message(letter: string, text: string, state: string, rules: Rules | string, quotes: boolean): string | null {
+  #message(letter: string, text: string, rules: Rules | string, hides: boolean): string | null {
     if (!"MDHWq".includes(letter)) return text;
-    // Class 42: the statement itself is at fault, and no row was looked at.
-    if (typeof rules === "string" || (quotes && !state.startsWith("42"))) return letter === "M" ? WITHHELD : null;
+    if (typeof rules === "string" || hides) return letter === "M" ? WITHHELD : null;
     return rules.detectors.size === 0
       ? text
       : coverFindings(text, rules.detectors, this.#options.tokens, "latin1").text;
@@ -239,6 +254,14 @@ const UNKNOWN = "the catalogue does not say what the masks mean";
 const CHANGED = "the transaction has changed the catalogue";
 const NOT_ATTRIBUTED = "[masked]";
 const WITHHELD = "the message is not shown: it could quote a masked value";
+
+/**
+ * Class 42: the statement itself is at fault, and no row was looked at. Unless it is said by a function: that may have seen rows, and gives
+ * its errors the code that it likes.
+ */
+function isOfTheStatement(fields: ReadonlyMap<string, string>): boolean {
+  return fields.get("C")?.startsWith("42") === true && !fields.has("W") && !fields.has("q");
+}
 
 /** No OID. */
 const UNTYPED = 0;

@@ -28,7 +28,9 @@ function literal(name: string | null): string | null {
  *   "0"…  the number of a rule: it is meant by it, is the same column of a parent or child, or refers to one by a foreign key, at
  *         any depth, so that it holds the same values
  *   "g"   generated from columns of a table that has a confidential one
- *   "v"   of a view (or rule) that reads a confidential column, or whole rows of its table, at any depth
+ *   "v"   of a view (or rule) that reads a confidential column, or whole rows of its table, at any depth; or that calls a function in SQL
+ *         or a procedural language that is not immutable and whose source names such a table, runs SQL that it puts together, or is not
+ *         there to be read
  *   "u"   of a table with a confidential one: in a unique index, an exclusion or a foreign key, so that writing tells of other rows
  *   "-"   a column beside them
  * And one row with the highest OID of a relation ("n", the other columns mean nothing): what is above it was made since. (Behind four
@@ -86,6 +88,22 @@ readers AS (
     AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
     AND r.ev_class OPERATOR(pg_catalog.<>) d.refobjid
 ),
+tellers(oid) AS (
+  SELECT r.ev_class
+  FROM pg_catalog.pg_depend d
+  JOIN pg_catalog.pg_rewrite r ON r.oid OPERATOR(pg_catalog.=) d.objid
+  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.refobjid
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+  JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+  WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid
+    AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid
+    AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.text[])
+    AND l.lanname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL ('{internal,c}'::pg_catalog.text[])
+    AND p.provolatile OPERATOR(pg_catalog.<>) 'i'::pg_catalog."char"
+    AND (p.prosrc OPERATOR(pg_catalog.=) '' OR pg_catalog.strpos(pg_catalog.lower(p.prosrc), 'execute') OPERATOR(pg_catalog.>) 0
+      OR EXISTS (SELECT 1 FROM confidential c JOIN rels x ON x.oid OPERATOR(pg_catalog.=) c.oid
+        WHERE pg_catalog.strpos(pg_catalog.lower(p.prosrc), pg_catalog.lower(x.rel)) OPERATOR(pg_catalog.>) 0))
+),
 guarded(oid, num) AS (
   SELECT i.indrelid, k.num::pg_catalog.int4 FROM pg_catalog.pg_index i, pg_catalog.unnest(i.indkey::pg_catalog.int2[]) AS k(num)
   WHERE (i.indisunique OR i.indisexclusion) AND i.indexprs IS NULL AND i.indpred IS NULL
@@ -102,6 +120,8 @@ guarded(oid, num) AS (
 views(oid) AS (
   SELECT x.reader FROM readers x JOIN confidential c ON c.oid OPERATOR(pg_catalog.=) x.relid
   WHERE x.rows OR x.num OPERATOR(pg_catalog.=) c.num
+  UNION
+  SELECT t.oid FROM tellers t
   UNION
   SELECT x.reader FROM views v JOIN readers x ON x.relid OPERATOR(pg_catalog.=) v.oid
   WHERE x.rows OR x.num OPERATOR(pg_catalog.>) 0
