@@ -29,6 +29,7 @@ import type { Masks } from "./masks.ts";
 import type { Named } from "./named.ts";
 import type { Portal, Prepared } from "./names.ts";
 import { parametersText } from "./operations.ts";
+import { withTypes } from "./parameter-types.ts";
 import type { Question } from "./question.ts";
 import { deallocationOf, questionOfPrepared } from "./questions.ts";
 import { refusalText, serverErrorText } from "./refuse.ts";
@@ -95,7 +96,7 @@ export class Batch {
     if (talk.obscured && !isLexedAlike(read.text)) return this.refuse(judge.refuse("obscured", "", null), null);
     if (read.name !== "" && this.#named.find(read.name) !== null)
       return this.#serverError("42P05", `prepared statement "${fromUtf8(read.name) ?? ""}" already exists`);
-    const reading = talk.sql.read(text);
+    const reading = withTypes(talk.sql.read(text), read.types);
     const { statements } = reading;
     if (statements.length > 1)
       return this.#serverError("42601", "cannot insert multiple commands into a prepared statement");

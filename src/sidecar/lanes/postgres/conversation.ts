@@ -206,6 +206,7 @@ export class Conversation implements Answered, Taker, MessageTaker {
       case FRONTEND.close:
         return this.#quiet();
       case FRONTEND.sync:
+        if (this.#talk.steps.length >= this.#talk.limits.awaited) return this.#later();
         // A COPY that may begin would swallow it.
         return this.#talk.impure === 0 || !this.#mayCopyIn() || this.#later();
       default:

@@ -467,3 +467,13 @@ test("a client that says nothing is told so when its time for the start-up is ov
   b.time.pass(10_100);
   expect([b.agent.endedByLane, b.judge.refused.map((r) => r.code)]).toEqual([true, ["header_timeout"]]);
 });
+
+test("Syncs that nobody answers wait: what is remembered of each is many times its five bytes", () => {
+  const b = bench();
+  login(b);
+  b.say(SYNC.repeat(10_000));
+  expect(b.sent).toBe(SYNC.repeat(4_096));
+  b.forget();
+  b.upstream.answer(readyText("I").repeat(4_096));
+  expect(b.sent).toContain(SYNC.repeat(4_096));
+});
