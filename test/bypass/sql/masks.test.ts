@@ -34,6 +34,7 @@ const MASKS: readonly MaskRule[] = Object.freeze([
     "typed.tags",
     "told.email",
     "living.email",
+    "ordered.email",
     "told_at_once.email",
   ].map((column) => Object.freeze({ selector: `public.${column}`, with: "redact" })),
 ]);
@@ -61,6 +62,7 @@ CREATE CONSTRAINT TRIGGER later AFTER UPDATE ON told DEFERRABLE INITIALLY DEFERR
 CREATE TABLE lands (id int PRIMARY KEY);
 CREATE TABLE living (land int NOT NULL REFERENCES lands ON DELETE SET NULL, email text);
 INSERT INTO lands VALUES (1); INSERT INTO living VALUES (1, '${OTHER}');
+CREATE TABLE ordered (id int, email text); CREATE INDEX ON ordered (email, id); INSERT INTO ordered VALUES (1, '${OTHER}'), (2, '${RIGHT}');
 CREATE TABLE told_at_once (id int PRIMARY KEY, name text, email text);
 CREATE TRIGGER at_once BEFORE UPDATE ON told_at_once FOR EACH ROW EXECUTE FUNCTION tells();
 INSERT INTO told VALUES (1, '23000', '${OTHER}'), (2, '42501', '${OTHER}'); INSERT INTO told_at_once SELECT * FROM told;
@@ -163,7 +165,10 @@ describe.each(["plain", "oracle"] as const)("Q9: %s", (kind) => {
           const before = await changes();
           // What the agent itself said is no secret of somebody's.
           answers.push((await told(sql, guess, extended)).replaceAll(guess, "GUESS"));
-          if ((await changes()) !== before) await renew();
+          if ((await changes()) === before) continue;
+          await renew();
+          // Whoever sees a table first that is newer than what was learnt sees it masked whole.
+          await heard("SELECT id FROM users", false);
         }
         if (answers.some((answer) => CONFIDENTIAL.test(answer))) leaked.push(`shown: ${sql}: ${answers[0]}`);
         if (new Set(answers).size > 1) leaked.push(`told: ${sql}: ${answers.join(" / ")}`);

@@ -52,8 +52,8 @@ export function objectionTo(statement: Statement, catalogue: Catalogue): string 
 const COPIED = "a masked column could be copied to where it is not masked";
 
 /**
- * Values of the agent's own, written to a masked column: they reveal nothing, unless it can compare what they become (a token), or
- * whether they are accepted (unique, exclusion, foreign key), with what it is not to know.
+ * Values of the agent's own, written to a masked column: they reveal nothing, unless it can compare what they become (a token), whether
+ * they are accepted (unique, exclusion, foreign key), or where they come in an order (any index), with what it is not to know.
  */
 function whyNotWritten({ tables, writtenColumns }: Statement, catalogue: Catalogue): string | null {
   if (writtenColumns.length === 0) return null;
@@ -64,7 +64,7 @@ function whyNotWritten({ tables, writtenColumns }: Statement, catalogue: Catalog
       if (names.get(name) === "token")
         return "a masked column is written: its token would tell which rows have the same value (redact it, to let it be written)";
       if (guarded.has(name))
-        return "a masked column is written: whether it is accepted would tell which values other rows have";
+        return "a masked column is written: an index, a key or a partition would tell which values other rows have";
     }
   }
   return null;

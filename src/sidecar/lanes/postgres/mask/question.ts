@@ -31,7 +31,9 @@ function literal(name: string | null): string | null {
  *   "v"   of a view (or rule) that reads a confidential column, or whole rows of its table, at any depth; or that calls a function in SQL
  *         or a procedural language that is not immutable and whose source names such a table, runs SQL that it puts together, or is not
  *         there to be read
- *   "u"   of a table with a confidential one: in a unique index, an exclusion or a foreign key, so that writing tells of other rows
+ *   "u"   of a table with a confidential one: in an index, a foreign key or a partition's key, so that writing tells of other rows: by
+ *         whether it is accepted, by where the row comes in the index's order (an index-only scan gives rows in it), and by whether an
+ *         update of it was a change at all (pg_stat_get_tuples_hot_updated)
  *   "-"   a column beside them
  * And one row with the highest OID of a relation ("n", the other columns mean nothing): what is above it was made since. (Behind four
  * thousand million OIDs the server begins anew; then a new relation is noticed when the question is asked again.)
@@ -106,10 +108,12 @@ tellers(oid) AS (
 ),
 guarded(oid, num) AS (
   SELECT i.indrelid, k.num::pg_catalog.int4 FROM pg_catalog.pg_index i, pg_catalog.unnest(i.indkey::pg_catalog.int2[]) AS k(num)
-  WHERE (i.indisunique OR i.indisexclusion) AND i.indexprs IS NULL AND i.indpred IS NULL
+  WHERE i.indexprs IS NULL AND i.indpred IS NULL
   UNION
   SELECT i.indrelid, a.num FROM pg_catalog.pg_index i JOIN atts a ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
-  WHERE (i.indisunique OR i.indisexclusion) AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
+  WHERE i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
+  UNION
+  SELECT t.partrelid, k.num::pg_catalog.int4 FROM pg_catalog.pg_partitioned_table t, pg_catalog.unnest(t.partattrs::pg_catalog.int2[]) AS k(num)
   UNION
   SELECT c.conrelid, k.num::pg_catalog.int4 FROM pg_catalog.pg_constraint c, pg_catalog.unnest(c.conkey) AS k(num)
   WHERE c.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog."char"
