@@ -94,6 +94,7 @@ function planOf(argv: readonly string[], options: RunOptions): RunPlan {
     now: Date.now,
     node: process.execPath,
     entry: entryPath,
+    preload: fileURLToPath(new URL(bundled() ? "./trust-preload.so" : "../../dist/trust-preload.so", import.meta.url)),
     policy: {
       folder: options.policy === undefined ? null : realpathSync(options.policy),
       allowed: options.allow,

@@ -20,6 +20,7 @@ import { isatty } from "node:tty";
 import { aliasesOf } from "./aliases.ts";
 import { detach, MS, makeReadOnly, mount, pivotRoot } from "./libc.ts";
 import { bind, copyOnWrite, exists, hide, OLD, privateFolder } from "./place.ts";
+import { makePreload } from "./preload.ts";
 import { makeDevices, makeProc, makeResolver, makeSys, makeTrust } from "./system-folders.ts";
 import { byLength, type Furnished, foldersToPin, PRIVATE, type View, writableFolders } from "./view.ts";
 
@@ -49,6 +50,7 @@ function build(asked: View, root: boolean): Furnished {
   makeProc();
   makeSys();
   for (const folder of PRIVATE) privateFolder(folder);
+  makePreload(view.trust);
   if (view.home !== null && view.home !== "/" && !granted.includes(view.home)) makeHome(view.home, say);
   // After the view of the home folder, which would cover them.
   for (const folder of view.mask) privateFolder(folder);

@@ -79,4 +79,5 @@ export function copyOnWrite(folder: string): boolean {
   }
 }
 
-const escaped = (text: string): string => text.replace(/[\\:,]/g, (c) => `\\${c}`);
+/** As a layer in the options of an overlay. */
+export const escaped = (text: string): string => text.replace(/[\\:,]/g, (c) => `\\${c}`);

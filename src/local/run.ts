@@ -11,6 +11,7 @@ import { systemClock } from "#core/clock.ts";
 import { makeRunKey } from "#policy/assemble.ts";
 import { firstMemoryFolder } from "#process/memory-folder.ts";
 import { loadAuthority } from "#sidecar/tls/authority.ts";
+import { writePreload } from "#sidecar/tls/preload.ts";
 import { readRoots, systemRoots, writeTrustFiles } from "#sidecar/tls/trust.ts";
 import { type Child, descriptorOf, startChild } from "./children.ts";
 import { type LocalCredentials, NO_CREDENTIALS, openCredentials } from "./credentials.ts";
@@ -44,6 +45,8 @@ export interface RunPlan {
   readonly node: string;
   /** Programs by name: sidecar, collector, run-inner. */
   readonly entry: (name: string) => string;
+  /** The built library of deploy/preload; a path where none lies is none. */
+  readonly preload: string;
   readonly say: (text: string) => void;
   readonly now: () => number;
 }
@@ -121,6 +124,7 @@ async function within(plan: RunPlan, places: Places, undo: (() => void | Promise
     roots: [roots.pem, ...theirs.pem],
     nowMs: plan.now(),
   });
+  await writePreload(places.trust, TRUST_INSIDE, plan.preload);
   const furnished = await namespace.furnish({
     home: plan.home,
     cwd: plan.cwd,

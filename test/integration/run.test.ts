@@ -111,6 +111,12 @@ spec: {hosts: [docs.test], ports: [80], protocol: http, tls: none, endpoints: ["
   }
 }
 
+/** A tool server, as agents start them: what it finds in its environment, and whether the machine's own files are still there. */
+const BARE = `env -i HOME="$HOME" PATH="$PATH" SHELL=/bin/sh TERM=xterm USER=me python3 -c '
+import os, pwd
+bundle = os.environ["REQUESTS_CA_BUNDLE"]
+print(bundle, "BEGIN CERTIFICATE" in open(bundle).read(), pwd.getpwuid(0).pw_name, os.access("/etc", os.W_OK))'`;
+
 const GET = "curl -sS http://docs.test/page";
 const POST = "curl -sS -o answer -d x http://docs.test/page";
 
@@ -126,6 +132,17 @@ describe.each(WHO)("as %s", (_who, user) => {
     desk = new Desk(user);
   });
   afterAll(() => desk.clear());
+
+  test("a tool server that is started without any of our variables finds what makes its client trust the run", async () => {
+    const { code, out, err } = await desk.run(BARE);
+    expect([code, err.includes("ld.so")], err).toEqual([0, false]);
+    expect(out).toMatch(/^\/run\/sidegate\/trust\/ca-bundle\.pem True root (True|False)\n$/);
+  });
+
+  test("a variable that its parent did pass on stays", async () => {
+    const { out } = await desk.run("env -i REQUESTS_CA_BUNDLE=/mine printenv REQUESTS_CA_BUNDLE");
+    expect(out).toBe("/mine\n");
+  });
 
   test("allowed and denied requests are a line each, then a count; the exit code is the command's own", async () => {
     const { code, out, err } = await desk.run(`${GET}; ${POST}; exit 7`);

@@ -6,7 +6,7 @@ kubectl -n shop patch deployment crowd --patch '{"spec": {"template": {"spec": {
 kubectl -n sidegate delete pod "${first_leader%%_*}" --grace-period=0 --force >/dev/null 2>&1
 kubectl -n shop scale deployment/crowd --replicas=20 >/dev/null
 check "the leader is killed: agents that run go on" "http GET /v1/items/20" http python "http://$api/v1/items/20"
-kubectl -n shop rollout status deployment/crowd --timeout=240s >/dev/null || true
+kubectl -n shop rollout status deployment/crowd --timeout=480s >/dev/null || true
 check "20 new pods start meanwhile" "^20$" kubectl -n shop get deployment crowd -o 'jsonpath={.status.readyReplicas}'
 crowd_asks() { # each of them, once
   for pod in $(kubectl -n shop get pods -l app=crowd -o 'jsonpath={.items[*].metadata.name}'); do
