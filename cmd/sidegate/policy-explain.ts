@@ -52,8 +52,9 @@ async function explain(file: string, options: ExplainOptions): Promise<number> {
   return options.expect === undefined || options.expect === decision.effect ? 0 : 1;
 }
 
-async function explainBy(
-  { policy, bundle, library }: ExplainOptions,
+/** By a folder or by a built bundle; one of them is needed. */
+export async function explainBy(
+  { policy, bundle, library }: Pick<ExplainOptions, "policy" | "bundle" | "library">,
   input: Readonly<Record<string, unknown>>,
   pod: Readonly<Record<string, unknown>>,
 ): Promise<Explained | Problems> {

@@ -1,7 +1,8 @@
 /** `sidegate audit …` and `sidegate why` as a user meets them: real processes on a store that a collector wrote. */
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -74,6 +75,34 @@ test("why explains the last denial, or the record asked for", async () => {
   expect((await sidegate("why")).out).toContain("rule at     billing.rego:14\n");
   expect((await sidegate("why", `${boot}-3`)).out).toContain("forwarded, upstream answered 200 in 3.0 ms");
   expect(await sidegate("why", `${boot}-99`)).toMatchObject({ code: 1, err: "No record has this id.\n" });
+});
+
+test("why judges the record once more with the policy at hand, and says when that one decides otherwise", async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), "sidegate-why-"));
+  try {
+    const rego = (body: string): void =>
+      writeFileSync(path.join(folder, "billing.rego"), `package sidegate.policy.billing\n\n${body}\n`);
+    rego(
+      'allow if input.http.path == "/v1/y"\n\ndeny contains {"code": "internal_page", "message": "Closed."} if input.action',
+    );
+    const asked = ["--policy", folder, "--no-library"];
+    const same = await sidegate("why", ...asked);
+    expect(same, same.err).toMatchObject({ code: 0 });
+    expect(same.out).toContain("Judged once more:\n");
+    expect(same.out).toContain("billing.rego:5  billing.deny internal_page\n");
+    expect(same.out).toContain("billing.rego:3  billing.allow");
+    rego("allow if input.action");
+    const other = await sidegate("why", ...asked);
+    expect(other.out).toContain("by a policy or labels other than those that decided (deny internal_page):\nallow\n");
+    expect(other.out).toContain("rule at     billing.rego:14\n");
+    const json = JSON.parse((await sidegate("why", "--json", ...asked)).out) as { explanation: { trace: string } };
+    expect(json.explanation.trace).toContain("billing.allow");
+    rego("allow if input.nosuch");
+    expect(await sidegate("why", ...asked, "--bundle", "x")).toMatchObject({ code: 2 });
+    expect(await sidegate("why", "--policy", path.join(folder, "nowhere"))).toMatchObject({ code: 2 });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test("wrong usage is exit code 2 and says what is possible", async () => {
