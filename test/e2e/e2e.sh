@@ -53,7 +53,7 @@ run() {
   echo "-- $name ($((${#passed[@]} + ${#failed[@]} + 1)) of ${#wanted[@]}, after $((SECONDS / 60)) min)"
   : >"$work/failed"
   set -m # a group of its own, which can be ended as a whole
-  (set +m; trap - INT TERM EXIT; source "$file") </dev/null &
+  (set +m; trap - INT TERM EXIT; trap 'fail "exit $? of: $BASH_COMMAND"' ERR; source "$file") </dev/null &
   running=$!
   set +m
   while kill -0 $running 2>/dev/null; do

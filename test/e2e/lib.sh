@@ -43,7 +43,11 @@ diagnose() {
   kubectl get nodes,agentpolicies,clusteragentpolicies,egresstargets,leases -A 2>/dev/null || true
   for what in webhook controller collector; do
     echo "--- $what"; kubectl -n sidegate logs -l app.kubernetes.io/component=$what --prefix --tail=40 || true
-    kubectl -n sidegate logs -l app.kubernetes.io/component=$what --prefix --tail=20 --previous 2>/dev/null || true
+  done
+  for pod in $(kubectl -n sidegate get pods -o name); do
+    out=$(kubectl -n sidegate logs "$pod" --previous --tail=20 2>/dev/null) || continue
+    echo "--- $pod, before it was started again"; echo "$out"
+    kubectl -n sidegate get "$pod" -o 'jsonpath={.status.containerStatuses[*].lastState.terminated}'; echo
   done
   for pod in $(kubectl -n shop get pods -o name); do
     for c in sidegate-init sidegate; do echo "--- $pod $c"; kubectl -n shop logs "$pod" -c $c --tail=15 || true; done
