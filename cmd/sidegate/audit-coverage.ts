@@ -4,6 +4,7 @@ import { coverReport, type KnownPod, renderCover } from "../../src/collector/cov
 import { ALIVE_MS } from "../../src/collector/verify.ts";
 import { NAMESPACE_LABEL } from "../../src/contract/control-environment.ts";
 import { ANNOTATION, LABEL } from "../../src/contract/names.ts";
+import { jsonForTerminal } from "../../src/core/escape.ts";
 import type { Kube, KubeObject } from "../../src/kube/port.ts";
 import { RESOURCE } from "../../src/kube/resources.ts";
 import { addSourceOptions, inTheirWords, remoteOf, type SourceOptions } from "./audit-source.ts";
@@ -36,7 +37,7 @@ async function coverage(options: CoverageOptions): Promise<number> {
     aliveMs: ALIVE_MS,
     sinceMs: options.since ?? 0,
   });
-  process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : renderCover(report));
+  process.stdout.write(options.json === true ? `${jsonForTerminal(report)}\n` : renderCover(report));
   return report.holes === 0 ? 0 : 1;
 }
 

@@ -6,6 +6,7 @@ import { keyPath } from "../../src/collector/collector.ts";
 import { eraseDetails } from "../../src/collector/erase.ts";
 import { openSqlite } from "../../src/collector/store/sqlite.ts";
 import { systemClock } from "../../src/core/clock.ts";
+import { jsonForTerminal } from "../../src/core/escape.ts";
 import { addFilterOptions, type QueryOptions } from "./audit-query.ts";
 import { exitWith, filterOf, UsageError, withStore } from "./audit-store.ts";
 import { userName } from "./user-name.ts";
@@ -45,7 +46,7 @@ async function erase(ids: readonly string[], options: EraseOptions): Promise<num
     const result = await eraseDetails({ store, signer, clock: systemClock }, { records, by, reason: options.reason });
     const rest = result.without === 0 ? "" : `; ${result.without} had none`;
     process.stdout.write(
-      options.json === true ? `${JSON.stringify(result)}\n` : `${result.erased} details erased${rest}\n`,
+      options.json === true ? `${jsonForTerminal(result)}\n` : `${result.erased} details erased${rest}\n`,
     );
     return !filtered && result.erased === 0 ? 1 : 0;
   } finally {

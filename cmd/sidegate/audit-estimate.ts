@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { BYTES, estimate } from "../../src/collector/sizes.ts";
 import { renderRows } from "../../src/collector/table.ts";
+import { jsonForTerminal } from "../../src/core/escape.ts";
 import { exitWith } from "./audit-store.ts";
 
 interface EstimateOptions {
@@ -41,7 +42,7 @@ function show({ requests, perConnection, pods, days, volume, spool, json }: Esti
     spoolSeconds: spoolSecondsOf(spool),
   };
   if (json === true) {
-    process.stdout.write(`${JSON.stringify(figures)}\n`);
+    process.stdout.write(`${jsonForTerminal(figures)}\n`);
     return 0;
   }
   const rows = [

@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { Option } from "commander";
 import { toEvent } from "../../src/collector/event.ts";
 import { toOcsf } from "../../src/collector/ocsf.ts";
+import { jsonForTerminal } from "../../src/core/escape.ts";
 import { addFilterOptions, type QueryOptions } from "./audit-query.ts";
 import { exitWith, filterOf, withStore } from "./audit-store.ts";
 
@@ -33,7 +34,7 @@ async function exportRecords(options: ExportOptions): Promise<number> {
       const page = await store.find({ ...filter, after });
       for (const found of page) {
         const event = toEvent(found);
-        const line = JSON.stringify(options.format === "ocsf" ? toOcsf(event) : event);
+        const line = jsonForTerminal(options.format === "ocsf" ? toOcsf(event) : event);
         if (!process.stdout.write(`${line}\n`)) await once(process.stdout, "drain");
       }
       const last = page.at(-1);

@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import type { AuditEvent } from "../../src/collector/event.ts";
 import { Follower } from "../../src/collector/follow.ts";
 import { renderTable } from "../../src/collector/table.ts";
+import { jsonForTerminal } from "../../src/core/escape.ts";
 import { addFilterOptions, type QueryOptions } from "./audit-query.ts";
 import { addSourceOptions, isRemote, withRecords } from "./audit-source.ts";
 import { exitWith, filterOf, parseCount } from "./audit-store.ts";
@@ -36,6 +37,6 @@ async function tail(options: QueryOptions): Promise<number> {
 }
 
 function show(events: readonly AuditEvent[], json: boolean, first: boolean): void {
-  if (json) for (const event of events) process.stdout.write(`${JSON.stringify(event)}\n`);
+  if (json) for (const event of events) process.stdout.write(`${jsonForTerminal(event)}\n`);
   else if (first || events.length > 0) process.stdout.write(renderTable(events, first));
 }

@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import { checkProof, makeProof } from "../../src/collector/proof.ts";
 import { ALIVE_MS, verifyStore } from "../../src/collector/verify.ts";
 import { renderReport } from "../../src/collector/verify-text.ts";
+import { jsonForTerminal } from "../../src/core/escape.ts";
 import { idOf } from "./audit-erase.ts";
 import { defaultDatabase, exitWith, UsageError, withStore } from "./audit-store.ts";
 
@@ -40,7 +41,7 @@ async function proveOne(id: string, options: VerifyOptions): Promise<number> {
       ? "no record has this id, or nothing signed covers it"
       : checkProof(proof, publicKey);
   if (options.json === true && proof !== null)
-    process.stdout.write(`${JSON.stringify({ ...proof, ok: wrong === null })}\n`);
+    process.stdout.write(`${jsonForTerminal({ ...proof, ok: wrong === null })}\n`);
   else if (wrong !== null) process.stderr.write(`${id}: ${wrong}\n`);
   else
     process.stdout.write(
@@ -54,7 +55,7 @@ async function verify(options: VerifyOptions): Promise<number> {
   const report = await withStore(options.db, (store) =>
     verifyStore({ store, nowMs: Date.now(), aliveMs: ALIVE_MS, publicKey, expect: options.expect ?? null }),
   );
-  process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : renderReport(report));
+  process.stdout.write(options.json === true ? `${jsonForTerminal(report)}\n` : renderReport(report));
   return report.ok ? 0 : 1;
 }
 

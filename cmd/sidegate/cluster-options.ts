@@ -5,6 +5,7 @@ import { createKube } from "../../src/kube/client.ts";
 import { KubeconfigError } from "../../src/kube/kubeconfig.ts";
 import { type Kube, KubeError } from "../../src/kube/port.ts";
 import { findAccess, type UserAccess } from "../../src/kube/user-access.ts";
+import { sayFault } from "./streams.ts";
 
 /** Which cluster. */
 export interface ClusterFlags {
@@ -45,7 +46,7 @@ export async function inItsWords(act: () => Promise<number>): Promise<number> {
     return await act();
   } catch (fault) {
     if (!(fault instanceof KubeError || fault instanceof KubeconfigError)) throw fault;
-    process.stderr.write(`sidegate: ${fault.message}\n`);
+    sayFault(fault.message);
     return 1;
   }
 }

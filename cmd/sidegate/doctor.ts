@@ -1,6 +1,7 @@
 /** `sidegate doctor`: looks at a cluster before, and while, agents are trusted to it; each failure with its way out. */
 import type { Command } from "commander";
 import { VERSION } from "../../src/contract/version.ts";
+import { jsonForTerminal } from "../../src/core/escape.ts";
 import type { Cluster } from "../../src/oncall/cluster.ts";
 import { doctorChecks, examine } from "../../src/oncall/doctor.ts";
 import { createFacts } from "../../src/oncall/facts.ts";
@@ -36,6 +37,6 @@ async function doctor(cluster: Cluster, flags: DoctorFlags): Promise<number> {
   for await (const finding of examine(doctorChecks(VERSION), facts)) tell(finding);
   if (flags.nodes === true) for await (const finding of proveNodes(facts, untilInterrupted())) tell(finding);
   const failed = findings.some(({ state }) => state === "fail");
-  process.stdout.write(flags.json === true ? `${JSON.stringify({ ok: !failed, findings })}\n` : renderTotal(findings));
+  process.stdout.write(flags.json === true ? `${jsonForTerminal({ ok: !failed, findings })}\n` : renderTotal(findings));
   return failed ? 1 : 0;
 }

@@ -1,9 +1,10 @@
 /**
  * `sidegate`: one file a sub-command, loaded when it is asked for, so that `sidegate run` starts without what `sidegate policy`
- * needs. Exit codes: 0 done, 1 a check failed or a finding, 2 wrong usage, 3 `--fail-on deny`, else the command's own.
+ * needs. Exit codes: 0 done, 1 a check failed or a finding, 2 wrong usage, 3 `--fail-on deny`, 141 nobody reads any more, else the command's own.
  */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
+import { endWithReader, sayFault } from "./streams.ts";
 
 const version = (
   JSON.parse(
@@ -29,6 +30,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   inject: async () => (await import("./inject.ts")).registerInject,
 };
 
+endWithReader();
 const program = new Command("sidegate");
 program
   .description("A zero-trust egress gateway for AI agents.")
@@ -49,7 +51,7 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
   else {
-    process.stderr.write(`sidegate: ${error instanceof Error ? error.message : String(error)}\n`);
+    sayFault(error instanceof Error ? error.message : String(error));
     process.exitCode = 1;
   }
 }

@@ -5,6 +5,7 @@ import { KubeError } from "../../src/kube/port.ts";
 import { createRaw } from "../../src/kube/raw.ts";
 import { type Cluster, createCluster, MissingRight, UnknownKind, Unreachable } from "../../src/oncall/cluster.ts";
 import { accessOf, type ClusterFlags } from "./cluster-options.ts";
+import { sayFault } from "./streams.ts";
 
 /** Rejects where no kubeconfig is found or it cannot be read. */
 async function openCluster(flags: ClusterFlags): Promise<Cluster> {
@@ -22,7 +23,7 @@ export async function withCluster(
     process.exitCode = await act(await openCluster(flags));
   } catch (fault) {
     if (!isExpected(fault)) throw fault;
-    process.stderr.write(`sidegate ${command}: ${fault.message}\n`);
+    sayFault(fault.message, command);
     process.exitCode = 1;
   }
 }

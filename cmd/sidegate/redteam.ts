@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError } from "commander";
 import { PROXY_UID } from "../../src/contract/names.ts";
+import { jsonForTerminal } from "../../src/core/escape.ts";
 import type { Cluster } from "../../src/oncall/cluster.ts";
 import { isTight, redteam } from "../../src/oncall/redteam.ts";
 import { renderRedteam } from "../../src/oncall/redteam-text.ts";
@@ -65,7 +66,7 @@ async function run(cluster: Cluster, flags: RedteamFlags): Promise<number> {
     untilInterrupted(),
   );
   const tight = isTight(result);
-  process.stdout.write(flags.json === true ? `${JSON.stringify({ ok: tight, ...result })}\n` : renderRedteam(result));
+  process.stdout.write(flags.json === true ? `${jsonForTerminal({ ok: tight, ...result })}\n` : renderRedteam(result));
   return tight ? 0 : 1;
 }
 

@@ -1,5 +1,6 @@
 /** `sidegate status`: which pods are outside the gate and why, what is stale, and what to type. */
 import type { Command } from "commander";
+import { jsonForTerminal } from "../../src/core/escape.ts";
 import type { Cluster } from "../../src/oncall/cluster.ts";
 import { createFacts } from "../../src/oncall/facts.ts";
 import { NoSuchNamespace, readStatus } from "../../src/oncall/status.ts";
@@ -30,7 +31,7 @@ async function status(cluster: Cluster, flags: StatusFlags): Promise<number> {
   const facts = createFacts(cluster, flags.gatewayNamespace, () => Date.now());
   try {
     const report = await readStatus(facts, flags.namespace ?? "");
-    process.stdout.write(flags.json === true ? `${JSON.stringify(report)}\n` : renderStatus(report));
+    process.stdout.write(flags.json === true ? `${jsonForTerminal(report)}\n` : renderStatus(report));
     return report.ok ? 0 : 1;
   } catch (fault) {
     if (!(fault instanceof NoSuchNamespace)) throw fault;

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { escapeAndCut, escapeForTerminal } from "./escape.ts";
+import { escapeAndCut, escapeForTerminal, jsonForTerminal } from "./escape.ts";
 
 test.each([
   ["an ANSI colour", "\u001b[31mred\u001b[0m", String.raw`\x1b[31mred\x1b[0m`],
@@ -44,4 +44,18 @@ test("nothing is cut without saying so, not even four thousand spaces", () => {
   expect(escapeAndCut("short", 40)).toBe("short");
   expect(escapeAndCut("x".repeat(40), 40)).toBe("x".repeat(40));
   expect(escapeAndCut("\u0007".repeat(16), 20)).toBe(String.raw`\x07\x07\x07…(+13)`);
+});
+
+test("JSON that may be shown means the same to who parses it, and drives no terminal", () => {
+  const units = fc.uint16Array({ maxLength: 50 }).map((codes) => String.fromCharCode(...codes));
+  fc.assert(
+    fc.property(units, units, (name, text) => {
+      const value = { [`a${name}`]: [text, 1, null], "\u009b2J": "\u202e\u{e0041}\u007f" };
+      const shown = jsonForTerminal(value);
+      expect(JSON.parse(shown)).toEqual(value);
+      expect(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(shown)).toBe(false);
+    }),
+    { numRuns: 1_000 },
+  );
+  expect(jsonForTerminal({ a: "日本語 é" })).toBe('{"a":"日本語 é"}');
 });

@@ -24,6 +24,23 @@ export function escapeForTerminal(text: string): string {
   });
 }
 
+/**
+ * A value as one line of JSON that may be shown, too: the same value to whoever parses it, and what would act on a terminal (the
+ * control characters from 0x7f on, which `JSON.stringify` leaves as they are, bidirectional overrides) written as \uXXXX.
+ */
+export function jsonForTerminal(value: unknown): string {
+  return visibleJson(JSON.stringify(value));
+}
+
+/** The same for a text that is JSON already, without line feeds. */
+export function visibleJson(json: string): string {
+  if (PLAIN.test(json)) return json;
+  // Outside of strings JSON has none of these.
+  return json.replaceAll(UNSAFE, (c) =>
+    Array.from({ length: c.length }, (_, i) => `\\u${c.charCodeAt(i).toString(16).padStart(4, "0")}`).join(""),
+  );
+}
+
 /** As `escapeForTerminal`, at most `most` characters (≥ 16); a longer text says how many of its characters are missing. */
 export function escapeAndCut(text: string, most: number): string {
   // Escaping only lengthens: what lies beyond `most` cannot be shown anyway.

@@ -2,7 +2,7 @@
  * What a person sees of a run: one line a decision on stderr (verdict, operation, target, rule, milliseconds), and a count at the
  * end. Everything that an agent chose goes through the one escaper.
  */
-import { escapeForTerminal } from "#core/escape.ts";
+import { escapeForTerminal, visibleJson } from "#core/escape.ts";
 
 /** A line of the sidecar's decisions, parsed. Only what is shown. */
 export interface Shown {
@@ -55,7 +55,7 @@ export function createDisplay(
         const shown = JSON.parse(line) as Shown;
         count(tally, shown);
         seen(shown);
-        if (style === "json") write(`${line}\n`);
+        if (style === "json") write(`${visibleJson(line)}\n`);
         else if (style !== "quiet" && isWorthALine(shown)) write(`${describe(shown, style === "colour")}\n`);
       }
     },
@@ -87,7 +87,7 @@ export function describe(shown: Shown, colour: boolean): string {
         ? shown.code
         : `${shown.policies[0]}/${shown.code}`;
   const ms = `${shown.ms.toFixed(1)} ms`;
-  return `sidegate: ${mark}  ${escapeForTerminal(operationText(shown))}  ${escapeForTerminal(shown.target ?? "-")}  ${escapeForTerminal(rule)}  ${ms}`;
+  return `sidegate: ${mark}  ${escapeForTerminal(operationText(shown))}  ${escapeForTerminal(shown.target || "-")}  ${escapeForTerminal(rule || "-")}  ${ms}`;
 }
 
 /** The operation in a few words, as its protocol says it. */

@@ -1,0 +1,31 @@
+/**
+ * What every sub-command does about its streams: a reader that left (`… | head -1`) is no error, and what an error quotes (a path, a
+ * cluster's answer) drives no terminal.
+ */
+import { escapeForTerminal } from "../../src/core/escape.ts";
+
+/** 128 + SIGPIPE: what a shell shows for a program whose reader left. */
+const READER_LEFT = 141;
+
+/**
+ * Where nobody reads our output any more, the command ends: as by Ctrl-C where it has something to take down first, else at once. Where only
+ * stderr is closed it goes on, because a command under `sidegate run` has not ended.
+ */
+export function endWithReader(): void {
+  process.stderr.on("error", () => {});
+  process.stdout.on("error", (fault: NodeJS.ErrnoException) => {
+    if (fault.code !== "EPIPE") throw fault;
+    if (process.listenerCount("SIGINT") === 0) process.exit(READER_LEFT);
+    if (left) return;
+    left = true;
+    process.kill(process.pid, "SIGINT");
+  });
+}
+
+let left = false;
+
+/** One fault, with its lines as they are and everything else visible. */
+export function sayFault(text: string, command = ""): void {
+  const lines = text.split("\n").map(escapeForTerminal).join("\n");
+  process.stderr.write(`sidegate${command === "" ? "" : ` ${command}`}: ${lines}\n`);
+}
