@@ -13,6 +13,8 @@ import { type RunPlan, run, writeReport } from "#local/run.ts";
 import type { Style } from "#local/terminal.ts";
 import { findOpa } from "#policy/compile/find-opa.ts";
 import { libraryParts } from "#policy/library-bundle.ts";
+import { exitWith } from "./audit-store.ts";
+import { givenOutput, givenPath } from "./given-paths.ts";
 import { userName } from "./user-name.ts";
 
 interface RunOptions {
@@ -47,18 +49,21 @@ export function registerRun(program: Command): void {
     .option("--quiet", "show no decisions")
     .option("--json", "show decisions as JSON lines on stderr")
     .passThroughOptions()
-    .action(async (argv: string[], options: RunOptions) => {
-      const plan = planOf(argv, options);
-      const result = await run(plan);
-      if (options.report !== undefined) writeReport(path.resolve(options.report), plan, result);
-      if (plan.style === "plain" || plan.style === "colour") {
-        const { allowed, denied, would } = result.tally;
-        plan.say(
-          `sidegate: ${allowed} allowed, ${denied} denied${would > 0 ? `, ${would} would have been denied` : ""}${denied > 0 ? "; sidegate why explains the last denial" : ""}\n`,
-        );
-      }
-      process.exitCode = options.failOn === "deny" && result.tally.denied > 0 ? 3 : result.status.code;
-    });
+    .action(async (argv: string[], options: RunOptions) => exitWith(underTheGate(argv, options)));
+}
+
+async function underTheGate(argv: readonly string[], options: RunOptions): Promise<number> {
+  const report = options.report === undefined ? null : givenOutput("--report", options.report);
+  const plan = planOf(argv, options);
+  const result = await run(plan);
+  if (report !== null) writeReport(report, plan, result);
+  if (plan.style === "plain" || plan.style === "colour") {
+    const { allowed, denied, would } = result.tally;
+    plan.say(
+      `sidegate: ${allowed} allowed, ${denied} denied${would > 0 ? `, ${would} would have been denied` : ""}${denied > 0 ? "; sidegate why explains the last denial" : ""}\n`,
+    );
+  }
+  return options.failOn === "deny" && result.tally.denied > 0 ? 3 : result.status.code;
 }
 
 function planOf(argv: readonly string[], options: RunOptions): RunPlan {
@@ -74,6 +79,7 @@ function planOf(argv: readonly string[], options: RunOptions): RunPlan {
           : "plain";
   const say = (text: string): void => void process.stderr.write(text);
   const library = libraryFolder();
+  const folder = options.policy === undefined ? null : givenPath("--policy", options.policy, "folder");
   return {
     id: randomBytes(5).toString("hex"),
     argv,
@@ -84,11 +90,11 @@ function planOf(argv: readonly string[], options: RunOptions): RunPlan {
     uid: process.getuid?.() ?? 0,
     gid: process.getgid?.() ?? 0,
     base: path.join(env["XDG_STATE_HOME"] ?? path.join(os.homedir(), ".local", "state"), "sidegate"),
-    write: options.write.map((folder) => realpathSync(folder)),
+    write: options.write.map((each) => givenPath("--write", each, "any")),
     credentials:
       options.credentials === undefined
-        ? defaultCredentials(options.policy === undefined ? null : realpathSync(options.policy))
-        : realpathSync(options.credentials),
+        ? defaultCredentials(folder)
+        : givenPath("--credentials", options.credentials, "any"),
     style,
     say,
     now: Date.now,
@@ -96,7 +102,7 @@ function planOf(argv: readonly string[], options: RunOptions): RunPlan {
     entry: entryPath,
     preload: fileURLToPath(new URL(bundled() ? "./trust-preload.so" : "../../dist/trust-preload.so", import.meta.url)),
     policy: {
-      folder: options.policy === undefined ? null : realpathSync(options.policy),
+      folder,
       allowed: options.allow,
       observe: options.observe === true,
       library,

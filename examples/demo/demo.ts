@@ -34,6 +34,8 @@ const agents = path.join(desk, "agents");
 const state = path.join(work, "state");
 /** Made anew for each run: what is found anywhere can only come from here. */
 const password = `shop-${randomBytes(12).toString("hex")}`;
+/** A clone below /tmp would not be seen inside, and with it neither Node nor its packages. They stay read-only as our own program. */
+const shown = /^(?:\/var)?\/tmp\//.test(ROOT) ? ["--write", path.join(ROOT, "node_modules")] : [];
 let failures = 0;
 let running: ChildProcess | null = null;
 
@@ -54,7 +56,7 @@ interface Ran {
 
 /** Runs a command under Sidegate; `watch` sees what it prints, and may act. */
 function underSidegate(argv: readonly string[], watch: (out: string) => void = () => {}): Promise<Ran> {
-  const child = spawn(SIDEGATE, ["run", "--policy", policy, "--", ...argv], {
+  const child = spawn(SIDEGATE, ["run", "--policy", policy, ...shown, "--", ...argv], {
     cwd: desk,
     env: environment(),
     stdio: ["ignore", "pipe", "pipe"],

@@ -6,10 +6,12 @@
  * The command has our uid, but sits in a user namespace below ours: the kernel lets it neither trace us nor read our memory.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeSync } from "node:fs";
 import { constants } from "node:os";
 import { assertNever } from "#core/assert-never.ts";
+import { escapeForTerminal } from "#core/escape.ts";
 import { requireTool } from "#netfilter/tools.ts";
+import { isThere } from "./command-path.ts";
 import { furnish } from "./furnish.ts";
 import { closeOnExec, installSeccomp, noNewPrivileges, reapOrphans, stoppedBy } from "./libc.ts";
 import { makeListeners } from "./listeners.ts";
@@ -97,9 +99,12 @@ class Keeper {
     closeOnExec(FIRST_FOREIGN_DESCRIPTOR);
     leadGroup();
     if (foreground) this.#takeTerminal();
-    const status = await new Promise<ExitStatus>((resolve, reject) => {
-      this.#command = launch(command, this.#identity as Identity, reject, resolve);
-    });
+    const identity = this.#identity;
+    const status = isThere(command, existsSync)
+      ? await new Promise<ExitStatus>((resolve, reject) => {
+          this.#command = launch(command, identity, reject, resolve);
+        })
+      : notThere(command);
     await this.#channel.send({ kind: "exit", status });
     this.#channel.exit(0);
   }
@@ -161,6 +166,14 @@ function launch(
   });
   return child;
 }
+
+/** What a shell does about it, and says. */
+function notThere({ argv }: Command): ExitStatus {
+  writeSync(COMMAND_STDERR, `sidegate: ${escapeForTerminal(argv[0] ?? "")}: there is no such command inside\n`);
+  return { code: NO_SUCH_COMMAND, signal: null };
+}
+
+const NO_SUCH_COMMAND = 127;
 
 /** Own uid again, in a user namespace below; no capability, and none to be gained. */
 function wayDown({ uid, gid, mode }: Identity): readonly string[] {

@@ -8,6 +8,7 @@ import { frozenText } from "#contract/freeze.ts";
 import { PROXY_ENV } from "#contract/proxy-environment.ts";
 import { trustEnvironment, trustPaths } from "#contract/trust-environment.ts";
 import { systemClock } from "#core/clock.ts";
+import { escapeForTerminal } from "#core/escape.ts";
 import { makeRunKey } from "#policy/assemble.ts";
 import { firstMemoryFolder } from "#process/memory-folder.ts";
 import { loadAuthority } from "#sidecar/tls/authority.ts";
@@ -23,7 +24,7 @@ import { makePlaces, type Places, removeRun } from "./places.ts";
 import { buildLocalPolicy, freezeLocalPolicy, type LocalPolicyOptions, watchFolder } from "./policy.ts";
 import type { ExitStatus } from "./protocol.ts";
 import { createDisplay, type Shown, type Style, type Tally } from "./terminal.ts";
-import { TRUST_INSIDE } from "./view.ts";
+import { PRIVATE, TRUST_INSIDE, unseenWords, type View } from "./view.ts";
 
 export interface RunPlan {
   readonly id: string;
@@ -125,7 +126,7 @@ async function within(plan: RunPlan, places: Places, undo: (() => void | Promise
     nowMs: plan.now(),
   });
   await writePreload(places.trust, TRUST_INSIDE, plan.preload);
-  const furnished = await namespace.furnish({
+  const view: View = {
     home: plan.home,
     cwd: plan.cwd,
     write: plan.write,
@@ -137,7 +138,8 @@ async function within(plan: RunPlan, places: Places, undo: (() => void | Promise
         : [realpathSync(plan.env["XDG_RUNTIME_DIR"])],
     sockets: listeningSockets(readFileSync("/proc/net/unix", "utf8")),
     trust: places.trust,
-  });
+  };
+  const furnished = await namespace.furnish(view);
   const tier = furnished.open.length === 0 ? "enforced" : "advisory";
 
   const collector = startChild({
@@ -181,8 +183,13 @@ async function within(plan: RunPlan, places: Places, undo: (() => void | Promise
     say(
       `sidegate: run ${plan.id}, policy ${built.revision}${plan.policy.observe ? " (observing)" : ""}, tier ${tier}${furnished.open.length > 0 ? `: ${furnished.open.join("; ")}` : ""}\n`,
     );
-    if (furnished.writable.length > 0) say(`sidegate: kept after the run: ${furnished.writable.join(", ")}\n`);
-    for (const note of [...furnished.notes, ...agent.notes]) say(`sidegate: ${note}\n`);
+    if (furnished.writable.length > 0)
+      say(`sidegate: kept after the run: ${escapeForTerminal(furnished.writable.join(", "))}\n`);
+    for (const note of [...furnished.notes, ...agent.notes]) say(`sidegate: ${escapeForTerminal(note)}\n`);
+    for (const word of unseenWords(plan.argv, view, existsSync))
+      say(
+        `sidegate: ${escapeForTerminal(word)} is not there for the command: ${PRIVATE.join(", ")} are empty and private inside; move it to a folder of its own, and run it from there or name that folder with --write\n`,
+      );
   }
 
   if (plan.policy.folder !== null) undo.push(followFolder(policy, plan.policy.folder, style, say));
@@ -267,7 +274,7 @@ function followFreezes(policy: LocalPolicyOptions, run: string, say: (text: stri
       try {
         if (freeze === null) await buildLocalPolicy(policy);
         else await freezeLocalPolicy(policy, freeze);
-        say(`sidegate: ${freeze === null ? "the run is no longer frozen" : frozenText(freeze)}\n`);
+        say(`sidegate: ${freeze === null ? "the run is no longer frozen" : escapeForTerminal(frozenText(freeze))}\n`);
       } catch (error) {
         say(`sidegate: not changed: ${error instanceof Error ? error.message : String(error)}\n`);
       }

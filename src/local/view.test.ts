@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { foldersToPin, isWithin, type View, writableFolders } from "./view.ts";
+import { foldersToPin, isWithin, unseenWords, type View, writableFolders } from "./view.ts";
 
 const VIEW: View = {
   home: "/home/ann",
@@ -76,4 +76,30 @@ test("a folder is within itself, its parents and the root, and not within one wh
     }),
     { numRuns: 100 },
   );
+});
+
+test("what a command names below an empty, private folder is said; what lies in the working folder, or is no file, is not", () => {
+  const view = { ...VIEW, cwd: "/tmp/project", write: ["/tmp/out"], mask: ["/run/user/1000"] };
+  const there = new Set([
+    "/tmp/agent.py",
+    "/tmp/project/a.py",
+    "/tmp/out/b",
+    "/run/user/1000/c",
+    "/etc/passwd",
+    "/tmp/sh",
+  ]);
+  const words = [
+    "python3",
+    "/tmp/agent.py",
+    "../agent.py",
+    "a.py",
+    "/tmp/out/b",
+    "/run/user/1000/c",
+    "/etc/passwd",
+    "/tmp/no",
+    "",
+  ];
+  expect(unseenWords(words, view, (at) => there.has(at))).toEqual(["/tmp/agent.py", "../agent.py", "/run/user/1000/c"]);
+  expect(unseenWords(["sh"], { ...view, cwd: "/tmp" }, (at) => there.has(at))).toEqual([]);
+  expect(unseenWords(["./sh"], { ...view, cwd: "/tmp" }, (at) => there.has(at))).toEqual(["./sh"]);
 });

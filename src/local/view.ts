@@ -69,6 +69,22 @@ function whyNot(folder: string, { home, write, mask }: View): string | null {
   return holds || lies ? "other programs keep their sockets there" : null;
 }
 
+/**
+ * Of a command's words, the files that it will not find inside, because they lie where it sees a private and empty folder: the
+ * shell's own "no such file" would say nothing of that.
+ */
+export function unseenWords(argv: readonly string[], view: View, isThere: (at: string) => boolean): readonly string[] {
+  const { granted } = writableFolders(view);
+  const empty = [...PRIVATE, ...view.mask];
+  const seen = [...granted, "/run/sidegate"];
+  return argv.filter((word, index) => {
+    // The first is looked up on the PATH unless it has a slash.
+    if (word === "" || (index === 0 && !word.includes("/"))) return false;
+    const at = path.resolve(view.cwd, word);
+    return empty.some((each) => isWithin(at, each)) && !seen.some((each) => isWithin(at, each)) && isThere(at);
+  });
+}
+
 /** Folders between a writable root and a protected path: renaming one would move the protection away from its name. */
 export function foldersToPin(protectedPath: string, granted: readonly string[]): readonly string[] {
   const root = granted.filter((g) => g !== protectedPath && isWithin(protectedPath, g)).toSorted(byLength)[0];
