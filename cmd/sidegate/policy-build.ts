@@ -1,14 +1,15 @@
 /** `sidegate policy build DIR`: the signed bundle, as a bundle server or `sidegate`'s own sidecar takes it. */
 import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import { writeFileSync } from "node:fs";
-import os from "node:os";
 import { type Command, InvalidArgumentError } from "commander";
 import { makeRunKey } from "#policy/assemble.ts";
 import { buildFolder, writeBundleFile } from "#policy/compile/build.ts";
 import { formatProblem } from "#policy/compile/problem.ts";
 import type { SigningKey } from "#policy/signature.ts";
+import { escapeForTerminal, jsonForTerminal } from "../../src/core/escape.ts";
 import { UsageError } from "./audit-store.ts";
-import { checkFolder, finish, libraryFolder, opaProgram, readInput, report } from "./policy-tools.ts";
+import { givenOutput } from "./given-paths.ts";
+import { checkFolder, finish, libraryFolder, opaProgram, readInput, report, scratchFolder } from "./policy-tools.ts";
 
 interface BuildOptions {
   readonly output: string;
@@ -42,13 +43,14 @@ export function registerPolicyBuild(policy: Command): void {
 
 async function build(folder: string, options: BuildOptions): Promise<number> {
   const { output, scope, library, json } = options;
+  givenOutput("--output", output);
   const signing = signingKey(options);
   const built = await buildFolder(
     {
       folder: checkFolder(folder),
       library: library ? libraryFolder() : null,
       opa: await opaProgram(),
-      tmp: os.tmpdir(),
+      tmp: scratchFolder(),
     },
     { scope, sequence: options.sequence ?? Date.now(), notAfterMs: options.notAfter ?? null },
     signing.key,
@@ -61,10 +63,10 @@ async function build(folder: string, options: BuildOptions): Promise<number> {
   const { tests, warnings } = built.compiled;
   if (json === true)
     process.stdout.write(
-      `${JSON.stringify({ ok: true, output, revision: built.revision, bytes: built.archive.length, publicKey: publicFile, passed: tests.passed, warnings })}\n`,
+      `${jsonForTerminal({ ok: true, output, revision: built.revision, bytes: built.archive.length, publicKey: publicFile, passed: tests.passed, warnings })}\n`,
     );
   else {
-    for (const warning of warnings) process.stderr.write(`warning: ${formatProblem(warning)}\n`);
+    for (const warning of warnings) process.stderr.write(`warning: ${escapeForTerminal(formatProblem(warning))}\n`);
     process.stdout.write(
       `${output}: revision ${built.revision}, ${built.archive.length} bytes, ${tests.passed} tests passed\n`,
     );

@@ -1,7 +1,6 @@
 /** `sidegate policy explain`: an operation in, the decision and the rules that made it out. */
 
 import { readFileSync } from "node:fs";
-import os from "node:os";
 import { type Command, Option } from "commander";
 import { type Explained, explainOperation } from "#policy/author/explain.ts";
 import { explainWithBundle } from "#policy/author/explain-bundle.ts";
@@ -9,8 +8,10 @@ import { explainedLines } from "#policy/author/explain-text.ts";
 import { readObserved } from "#policy/author/observed.ts";
 import { readSources } from "#policy/compile/build.ts";
 import type { Problems } from "#policy/compile/workspace.ts";
+import { escapeForTerminal, jsonForTerminal } from "../../src/core/escape.ts";
 import { UsageError } from "./audit-store.ts";
-import { checkFolder, finish, libraryFolder, opaProgram, readInput, report } from "./policy-tools.ts";
+import { systemWords } from "./given-paths.ts";
+import { checkFolder, finish, libraryFolder, opaProgram, readInput, report, scratchFolder } from "./policy-tools.ts";
 
 interface ExplainOptions {
   readonly policy?: string;
@@ -40,6 +41,10 @@ export function registerPolicyExplain(policy: Command): void {
 }
 
 async function explain(file: string, options: ExplainOptions): Promise<number> {
+  if ((options.policy === undefined) === (options.bundle === undefined))
+    throw new UsageError("either --policy or --bundle is needed");
+  if (file === "-" && process.stdin.isTTY)
+    process.stderr.write("Reading the operation from this terminal; Ctrl-D ends it.\n");
   const input = operationOf(parseJson(readInput(file), file));
   const pod = options.pod === undefined ? {} : parseJson(readInput(options.pod), options.pod);
   const explained = await explainBy(options, input, pod);
@@ -47,8 +52,8 @@ async function explain(file: string, options: ExplainOptions): Promise<number> {
   const { decision, rules } = explained;
   if (options.json === true) {
     const { text: _text, ...rest } = decision;
-    process.stdout.write(`${JSON.stringify({ decision: rest, rules })}\n`);
-  } else process.stdout.write(`${explainedLines(explained).join("\n")}\n`);
+    process.stdout.write(`${jsonForTerminal({ decision: rest, rules })}\n`);
+  } else process.stdout.write(`${explainedLines(explained).map(escapeForTerminal).join("\n")}\n`);
   return options.expect === undefined || options.expect === decision.effect ? 0 : 1;
 }
 
@@ -58,17 +63,16 @@ export async function explainBy(
   input: Readonly<Record<string, unknown>>,
   pod: Readonly<Record<string, unknown>>,
 ): Promise<Explained | Problems> {
-  if ((policy === undefined) === (bundle === undefined)) throw new UsageError("either --policy or --bundle is needed");
   if (bundle !== undefined) {
     try {
       return explainWithBundle(readFileSync(bundle), input, pod);
     } catch (fault) {
-      throw new UsageError(`${bundle}: ${(fault as Error).message}`);
+      throw new UsageError(`${bundle}: ${systemWords(fault)}`);
     }
   }
   const read = await readSources({ folder: checkFolder(policy ?? ""), library: library ? libraryFolder() : null });
   if (read.kind === "problems") return read;
-  return explainOperation(read.sources, input, { opa: await opaProgram(), tmp: os.tmpdir(), pod });
+  return explainOperation(read.sources, input, { opa: await opaProgram(), tmp: scratchFolder(), pod });
 }
 
 function parseJson(text: string, file: string): Record<string, unknown> {

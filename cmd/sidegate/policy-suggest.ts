@@ -1,7 +1,6 @@
 /** `sidegate policy suggest`: out of the record of an agent under observation, targets, a narrow policy and its tests. */
-import os from "node:os";
 import type { Command } from "commander";
-import { escapeForTerminal } from "#core/escape.ts";
+import { escapeForTerminal, jsonForTerminal } from "#core/escape.ts";
 import { writeNewFiles } from "#policy/author/init.ts";
 import { type Observed, readObserved, readObservedLines } from "#policy/author/observed.ts";
 import { replay } from "#policy/author/replay.ts";
@@ -13,7 +12,8 @@ import { toEvent } from "../../src/collector/event.ts";
 import type { Records } from "../../src/collector/remote.ts";
 import { addSourceOptions, isRemote, type SourceOptions, withRecords } from "./audit-source.ts";
 import { defaultDatabase, parseTime, UsageError } from "./audit-store.ts";
-import { checkFolder, finish, libraryFolder, opaProgram, readInput, report } from "./policy-tools.ts";
+import { makeGivenFolder } from "./given-paths.ts";
+import { checkFolder, finish, libraryFolder, opaProgram, readInput, report, scratchFolder } from "./policy-tools.ts";
 
 interface SuggestOptions extends SourceOptions {
   readonly output: string;
@@ -44,7 +44,7 @@ export function registerPolicySuggest(policy: Command): void {
       "lines of `sidegate audit query --json` instead of the record's file; - reads standard input",
     )
     .option("--db <file>", "the record's SQLite file", defaultDatabase())
-    .option("--since <time>", "not before: 15m, 24h, 7d, or a date", parseTime)
+    .option("--since <time>", "not before: 15m, 24h, 7d, or a date (UTC unless it names a zone)", parseTime)
     .option("--pod <name>", "of this pod (name, or namespace/name)")
     .option("--run <id>", "of this run")
     .option("--policy <dir>", "the folder in force: what it allows already is not suggested again")
@@ -72,6 +72,7 @@ async function suggestFrom(options: SuggestOptions): Promise<number> {
       ? null
       : suggestionManifests(made.files, observed, { name: options.name, namespace: options.namespace });
   const files = manifests === null ? made.files : [...made.files, manifests];
+  makeGivenFolder("--output", options.output);
   const there = await writeNewFiles(options.output, files);
   if (there !== null) throw new UsageError(`${there} is there already; nothing was overwritten`);
   const replayed =
@@ -83,14 +84,14 @@ async function suggestFrom(options: SuggestOptions): Promise<number> {
           library: libraryFolder(),
           inForce: isRemote(options) ? IN_A_CLUSTER : null,
           opa: await opaProgram(),
-          tmp: os.tmpdir(),
+          tmp: scratchFolder(),
           most: MAX_REPLAYED,
         });
   if (replayed?.kind === "problems") return report(replayed.problems, options.json === true);
   const denied = replayed?.denied ?? [];
   if (options.json === true)
     process.stdout.write(
-      `${JSON.stringify({ ok: denied.length === 0, files: files.map((file) => file.name), operations: made.operations, notes: made.notes, replayed: replayed?.replayed ?? null, denied })}\n`,
+      `${jsonForTerminal({ ok: denied.length === 0, files: files.map((file) => file.name), operations: made.operations, notes: made.notes, replayed: replayed?.replayed ?? null, denied })}\n`,
     );
   else {
     for (const { name } of files) process.stdout.write(`${options.output}/${name}\n`);

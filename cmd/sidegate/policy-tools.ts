@@ -1,12 +1,14 @@
 /** What the policy sub-commands share: where `opa` and the library are, how problems are said. */
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { escapeForTerminal } from "#core/escape.ts";
+import { escapeForTerminal, jsonForTerminal } from "#core/escape.ts";
 import { findOpa, OpaMissing } from "#policy/compile/find-opa.ts";
 import { formatProblem, type Problem } from "#policy/compile/problem.ts";
 import { UsageError } from "./audit-store.ts";
+import { systemWords } from "./given-paths.ts";
+import { sayFault } from "./streams.ts";
 
 /** From a clone the sources run; from the package the bundles do. */
 const BUNDLED = !import.meta.url.endsWith(".ts");
@@ -36,18 +38,39 @@ export function checkFolder(folder: string): string {
   return path.resolve(folder);
 }
 
+/** Removed when the process ends, also by Ctrl-C. */
+export function scratchFolder(): string {
+  let folder: string | null = null;
+  const remove = (): void => {
+    // Something may be on its way into it just now.
+    if (folder !== null) rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+  };
+  process.once("exit", remove);
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+    process.once(signal, () => {
+      try {
+        remove();
+      } finally {
+        process.kill(process.pid, signal);
+      }
+    });
+  // Last: there is no moment in which it is there and nobody would remove it.
+  folder = mkdtempSync(path.join(os.tmpdir(), "sidegate-"));
+  return folder;
+}
+
 /** `-`: standard input. Throws UsageError where it cannot be read. */
 export function readInput(file: string): string {
   try {
     return readFileSync(file === "-" ? 0 : file, "utf8");
   } catch (fault) {
-    throw new UsageError(`${file === "-" ? "standard input" : file}: ${(fault as Error).message}`);
+    throw new UsageError(`${file === "-" ? "standard input" : file}: ${systemWords(fault)}`);
   }
 }
 
 /** Says what is wrong, all of it, and gives the exit code. */
 export function report(problems: readonly Problem[], json: boolean): number {
-  if (json) process.stdout.write(`${JSON.stringify({ ok: false, problems })}\n`);
+  if (json) process.stdout.write(`${jsonForTerminal({ ok: false, problems })}\n`);
   else for (const problem of problems) process.stderr.write(`${escapeForTerminal(formatProblem(problem))}\n`);
   return 1;
 }
@@ -58,7 +81,7 @@ export async function finish(work: Promise<number>): Promise<void> {
     process.exitCode = await work;
   } catch (fault) {
     if (!(fault instanceof UsageError) && !(fault instanceof OpaMissing)) throw fault;
-    process.stderr.write(`sidegate: ${fault.message}\n`);
+    sayFault(fault.message);
     process.exitCode = fault instanceof UsageError ? 2 : 1;
   }
 }

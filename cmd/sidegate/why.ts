@@ -6,9 +6,10 @@ import { formatProblem } from "#policy/compile/problem.ts";
 import { type AuditEvent, toEvent } from "../../src/collector/event.ts";
 import type { Records } from "../../src/collector/remote.ts";
 import { explainEvent } from "../../src/collector/why.ts";
+import { jsonForTerminal } from "../../src/core/escape.ts";
 import { idOf } from "./audit-erase.ts";
 import { addSourceOptions, type SourceOptions, withRecords } from "./audit-source.ts";
-import { defaultDatabase, exitWith, UsageError } from "./audit-store.ts";
+import { defaultDatabase, exitWith, UsageError, workloadOf } from "./audit-store.ts";
 
 interface WhyOptions extends SourceOptions {
   readonly json?: boolean;
@@ -31,15 +32,21 @@ export function registerWhy(program: Command): void {
 }
 
 async function why(id: string | undefined, options: WhyOptions): Promise<number> {
-  const event = await withRecords(options, (store) => eventOf(store, id));
-  if (event === null) {
+  const read = await withRecords(options, async (store) => {
+    const event = await eventOf(store, id);
+    return event === null ? null : { event, workload: await workloadOf(store, event.id) };
+  });
+  if (read === null) {
     process.stderr.write(id === undefined ? "Nothing was denied.\n" : "No record has this id.\n");
     return 1;
   }
+  const { event, workload } = read;
   const asked = options.policy !== undefined || options.bundle !== undefined;
   const explanation = asked ? await explained(event, options) : null;
   process.stdout.write(
-    options.json === true ? `${JSON.stringify({ ...event, explanation })}\n` : explainEvent(event, explanation),
+    options.json === true
+      ? `${jsonForTerminal({ ...event, workload, explanation })}\n`
+      : explainEvent(event, explanation, workload),
   );
   return 0;
 }

@@ -107,7 +107,7 @@ function summaryOf(kind: string, core: Members): string {
   const word = (name: string): string => text(core[name]) ?? String(number(core[name]) ?? "");
   switch (kind) {
     case "boot":
-      return `started: sidegate ${word("version")}, tier ${text(object(core["workload"])["tier"]) ?? "unknown"}`;
+      return startedFor(word("version"), object(core["workload"]));
     case "stop":
       return `stopped: ${word("why")}`;
     case "session":
@@ -122,6 +122,17 @@ function summaryOf(kind: string, core: Members): string {
       return [word(kind), ...shown].filter((part) => part !== "").join(" ");
     }
   }
+}
+
+function startedFor(version: string, workload: Members): string {
+  const behind = behindOf(workload);
+  return `started: sidegate ${version}, tier ${text(workload["tier"]) ?? "unknown"}${behind === null ? "" : `, for ${behind}`}`;
+}
+
+/** Of a boot's workload, who answers for it: a person whom a deployer named or who made it, else whoever made the pod, else its account. */
+export function behindOf(workload: Members): string | null {
+  const said = ["responsible", "creator", "serviceAccount"].map((name) => text(workload[name]) ?? "");
+  return said.find((who) => who !== "") ?? null;
 }
 
 function sessionOf(core: Uint8Array): Readonly<Record<string, unknown>> {

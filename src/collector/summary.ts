@@ -30,6 +30,10 @@ export interface Summary {
   readonly to: string | null;
   readonly pods: readonly string[];
   readonly runs: readonly string[];
+  /** Who answers for them, of the newest boots. */
+  readonly behind: readonly string[];
+  /** What the runs were for: their command lines, or what their token says. */
+  readonly intents: readonly string[];
   readonly revisions: readonly string[];
   readonly operations: number;
   readonly lines: readonly SummaryLine[];
@@ -39,7 +43,7 @@ export interface Summary {
 }
 
 /** `events`: newest first, as `find` gives them. Repeats folded into a denial count. */
-export function summarise(events: readonly AuditEvent[], cut: boolean): Summary {
+export function summarise(events: readonly AuditEvent[], cut: boolean, behind: readonly string[] = []): Summary {
   const lines = new Map<string, SummaryLine>();
   const denials = new Map<string, DenialLine>();
   let operations = 0;
@@ -59,6 +63,8 @@ export function summarise(events: readonly AuditEvent[], cut: boolean): Summary 
     to: events[0]?.time ?? null,
     pods: unique(events.map((e) => e.pod)),
     runs: unique(events.map((e) => text(object(e.op["run"])["id"]) ?? "")),
+    behind: unique(behind),
+    intents: unique(events.map((e) => text(object(e.op["run"])["intent"]) ?? "")).slice(0, MAX_INTENTS),
     revisions: unique(events.map((e) => e.revision ?? "")),
     operations,
     lines: [...lines.values()].sort((a, b) => b.allowed + b.denied - a.allowed - a.denied),
@@ -66,6 +72,8 @@ export function summarise(events: readonly AuditEvent[], cut: boolean): Summary 
     cut,
   };
 }
+
+const MAX_INTENTS = 5;
 
 function lineOf(lines: Map<string, SummaryLine>, event: AuditEvent): SummaryLine {
   const target = object(event.op["target"]);
@@ -106,6 +114,8 @@ export function renderSummary(summary: Summary): string {
   const head = [
     ["from", `${summary.from ?? ""} to ${summary.to ?? ""}`],
     ["who", [...summary.pods, ...summary.runs.map((r) => `run ${r}`)].map(escapeForTerminal).join(", ")],
+    ...(summary.behind.length === 0 ? [] : [["behind it", summary.behind.map(escapeForTerminal).join(", ")]]),
+    ...summary.intents.map((intent) => ["intent", escapeAndCut(intent, 100)]),
     ["policy", summary.revisions.map(escapeForTerminal).join(", ")],
     ["operations", `${summary.operations}${summary.cut ? " (only the newest are counted)" : ""}`],
   ];

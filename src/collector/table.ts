@@ -6,8 +6,13 @@ import { object, text } from "./rows.ts";
 const COLUMNS: readonly (readonly [title: string, cell: (e: AuditEvent) => string, most: number])[] = [
   ["TIME (UTC)", (e) => e.time.slice(0, 23).replace("T", " "), 23],
   ["VERDICT", (e) => verdictOf(e), 12],
-  ["OPERATION", (e) => e.summary + (e.folded > 0 ? ` (and ${e.folded} more)` : "") + (e.erased ? " (erased)" : ""), 90],
-  ["RESULT", (e) => resultOf(e), 40],
+  ["POD", (e) => e.pod, 60],
+  [
+    "OPERATION",
+    (e) => inOneLine(e.summary) + (e.folded > 0 ? ` (and ${e.folded} more)` : "") + (e.erased ? " (erased)" : ""),
+    90,
+  ],
+  ["RESULT", (e) => resultOf(e), 50],
   ["ID", (e) => e.id, 32],
 ];
 
@@ -20,8 +25,19 @@ function verdictOf(e: AuditEvent): string {
 function resultOf(e: AuditEvent): string {
   if (e.kind !== "op") return "";
   if (e.verdict === "deny") return e.code ?? "";
-  return e.outcome === null ? "open" : `${e.outcome.status} in ${formatMs(e.outcome.ms)}`;
+  const happened = e.outcome === null ? "open" : `${e.outcome.status} in ${formatMs(e.outcome.ms)}`;
+  const would = wouldCode(e);
+  return would === null ? happened : `${would}; ${happened}`;
 }
+
+/** In observe mode: with which code it would have been denied. */
+function wouldCode(e: AuditEvent): string | null {
+  const { reasons } = object(e.decision["would"]);
+  return Array.isArray(reasons) ? text(object(reasons[0])["code"]) : null;
+}
+
+/** A statement is written in lines; here they would be so many `\n`. */
+const inOneLine = (summary: string): string => summary.replaceAll(/[ \t\r]*\n[ \t\r\n]*/g, " ");
 
 export function formatMs(ms: number): string {
   return ms < 10 ? `${ms.toFixed(1)} ms` : ms < 10_000 ? `${Math.round(ms)} ms` : `${Math.round(ms / 1000)} s`;
