@@ -1,5 +1,5 @@
 /** `sidegate audit erase`: takes details out of the record for good (GDPR). Chain and proof stay whole; the act is on record. */
-import { existsSync } from "node:fs";
+import { accessSync, constants, existsSync } from "node:fs";
 import type { Command } from "commander";
 import { openSigner } from "../../src/collector/checkpoint.ts";
 import { keyPath } from "../../src/collector/collector.ts";
@@ -9,6 +9,7 @@ import { systemClock } from "../../src/core/clock.ts";
 import { jsonForTerminal } from "../../src/core/escape.ts";
 import { addFilterOptions, type QueryOptions } from "./audit-query.ts";
 import { exitWith, filterOf, UsageError, withStore } from "./audit-store.ts";
+import { systemWords } from "./streams.ts";
 import { userName } from "./user-name.ts";
 
 interface EraseOptions extends QueryOptions {
@@ -20,6 +21,10 @@ const MOST = 100_000;
 
 export function registerAuditErase(audit: Command): void {
   addFilterOptions(audit.command("erase").description("Erase the details of operations, by id or by filter"))
+    .addHelpText(
+      "after",
+      "\nDetails are path, header and statement. The core stays, because the proof rests on it: target, run and its intent, codes, and what a policy's message quotes of the request.",
+    )
     .argument("[ids...]", "records' ids")
     .requiredOption("--reason <text>", "why; stands in the record")
     .option("--yes", "do it; without, a filter only says what it matches")
@@ -39,6 +44,11 @@ async function erase(ids: readonly string[], options: EraseOptions): Promise<num
   }
   if (!existsSync(keyPath(options.db)))
     throw new UsageError(`the key ${keyPath(options.db)} is missing: an erasure must be signed`);
+  try {
+    accessSync(options.db, constants.R_OK | constants.W_OK);
+  } catch (fault) {
+    throw new UsageError(`${options.db}: ${systemWords(fault)}`);
+  }
   const store = openSqlite(options.db, "write");
   try {
     const signer = openSigner(keyPath(options.db), String(process.pid));

@@ -10,8 +10,8 @@ interface EstimateOptions {
   readonly perConnection: number;
   readonly pods: number;
   readonly days: number;
-  readonly volume: number;
-  readonly spool: number;
+  readonly volume?: number;
+  readonly spool?: number;
   readonly json?: boolean;
 }
 
@@ -23,13 +23,21 @@ export function registerAuditEstimate(audit: Command): void {
     .option("--per-connection <n>", "requests on one connection", parseNumber, 1)
     .option("--pods <n>", "agent pods", parseNumber, 1)
     .option("--days <n>", "days that records are kept", parseNumber, 30)
-    .option("--volume <size>", "the collector's volume", parseSize, 20 * 1024 ** 3)
-    .option("--spool <size>", "each sidecar's spool (injection.stateSize)", parseSize, 64 * 1024 ** 2)
+    .option("--volume <size>", "the collector's volume (default: 20Gi)", parseSize)
+    .option("--spool <size>", "each sidecar's spool, injection.stateSize (default: 64Mi)", parseSize)
     .option("--json", "as one JSON object")
     .action(async (options: EstimateOptions) => exitWith(Promise.resolve(show(options))));
 }
 
-function show({ requests, perConnection, pods, days, volume, spool, json }: EstimateOptions): number {
+function show({
+  requests,
+  perConnection,
+  pods,
+  days,
+  volume = 20 * 1024 ** 3,
+  spool = 64 * 1024 ** 2,
+  json,
+}: EstimateOptions): number {
   const { bytesPerDay, daysOf, spoolSecondsOf } = estimate({
     requestsPerSecond: requests,
     requestsPerConnection: perConnection,

@@ -1,4 +1,5 @@
 /** What the audit sub-commands share: where the record lies, how it is opened, how options are read. */
+import { accessSync } from "node:fs";
 import { homedir } from "node:os";
 import path from "node:path";
 import { InvalidArgumentError } from "commander";
@@ -6,7 +7,7 @@ import { toEvent } from "../../src/collector/event.ts";
 import type { Records } from "../../src/collector/remote.ts";
 import type { Filter, RecordStore } from "../../src/collector/store/port.ts";
 import { openSqlite, StoreFault } from "../../src/collector/store/sqlite.ts";
-import { sayFault } from "./streams.ts";
+import { sayFault, systemWords } from "./streams.ts";
 
 /** `$XDG_STATE_HOME/sidegate/audit.db`, by default below ~/.local/state. */
 export function defaultDatabase(): string {
@@ -33,7 +34,7 @@ export async function withStore<T>(database: string, work: (store: RecordStore) 
   try {
     store = openSqlite(database, "read");
   } catch (fault) {
-    if (fault instanceof StoreFault) throw new UsageError(`${fault.message} (--db names another)`);
+    if (fault instanceof StoreFault) throw new UsageError(`${hiddenOr(database, fault.message)} (--db names another)`);
     if ((fault as NodeJS.ErrnoException).code === "ERR_SQLITE_ERROR")
       throw new UsageError(`${database} cannot be read: ${(fault as Error).message} (--db names another)`);
     throw fault;
@@ -43,6 +44,16 @@ export async function withStore<T>(database: string, work: (store: RecordStore) 
   } finally {
     await store.close();
   }
+}
+
+/** What may not be seen looks as if it were not there. */
+function hiddenOr(database: string, said: string): string {
+  try {
+    accessSync(database);
+  } catch (fault) {
+    if ((fault as NodeJS.ErrnoException).code !== "ENOENT") return `${database}: ${systemWords(fault)}`;
+  }
+  return said;
 }
 
 /** Runs a sub-command: the number that it resolves to is the exit code; a usage error is said in one line. */

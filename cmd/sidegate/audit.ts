@@ -11,7 +11,13 @@ import { registerAuditTail } from "./audit-tail.ts";
 import { registerAuditVerify } from "./audit-verify.ts";
 
 export function registerAudit(program: Command): void {
-  const audit = program.command("audit").description("Read, prove and erase the record");
+  const audit = program
+    .command("audit")
+    .description("Read, prove and erase the record")
+    .addHelpText(
+      "after",
+      "\nThe record of sidegate run on this machine, or with -n NAMESPACE or -A a cluster's. Times are UTC. Exit codes: 0 done (also where nothing matches), 1 a finding, 2 wrong usage.",
+    );
   registerAuditTail(audit);
   registerAuditQuery(audit);
   registerAuditSummary(audit);

@@ -4,24 +4,7 @@
 import { accessSync, constants, mkdirSync, realpathSync, statSync } from "node:fs";
 import path from "node:path";
 import { UsageError } from "./audit-store.ts";
-
-const WORDS: Readonly<Record<string, string>> = {
-  ENOENT: "there is no such file or folder",
-  ENOTDIR: "it is no folder, or lies in what is none",
-  EISDIR: "it is a folder",
-  EEXIST: "it is a file, not a folder",
-  EACCES: "permission denied",
-  EPERM: "not permitted",
-  EROFS: "the file system is read-only",
-  ELOOP: "too many links",
-  ENAMETOOLONG: "the name is too long",
-};
-
-/** What the system said, in words; its own where we have none. */
-export function systemWords(fault: unknown): string {
-  const { code = "", message } = fault as NodeJS.ErrnoException;
-  return WORDS[code] ?? message;
-}
+import { systemWords } from "./streams.ts";
 
 /** Its real path. Throws UsageError. */
 export function givenPath(option: string, given: string, kind: "folder" | "any"): string {
@@ -56,6 +39,6 @@ export function makeGivenFolder(option: string, given: string): void {
 export function givenOutput(option: string, given: string): string {
   makeGivenFolder(option, path.dirname(given));
   const there = statSync(given, { throwIfNoEntry: false });
-  if (there?.isDirectory()) throw new UsageError(`${option}: ${given}: ${WORDS["EISDIR"]}`);
+  if (there?.isDirectory()) throw new UsageError(`${option}: ${given}: it is a folder`);
   return path.resolve(given);
 }

@@ -37,6 +37,10 @@ program
   .version(version)
   .enablePositionalOptions()
   .showHelpAfterError("(--help shows what is possible)")
+  .addHelpText(
+    "after",
+    "\nExit codes: 0 done, 1 a check failed or a finding, 2 wrong usage; sidegate run --help has its own. Times are UTC.",
+  )
   .exitOverride();
 
 const wanted = process.argv[2];

@@ -10,8 +10,8 @@ import { readSources } from "#policy/compile/build.ts";
 import type { Problems } from "#policy/compile/workspace.ts";
 import { escapeForTerminal, jsonForTerminal } from "../../src/core/escape.ts";
 import { UsageError } from "./audit-store.ts";
-import { systemWords } from "./given-paths.ts";
 import { checkFolder, finish, libraryFolder, opaProgram, readInput, report, scratchFolder } from "./policy-tools.ts";
+import { systemWords } from "./streams.ts";
 
 interface ExplainOptions {
   readonly policy?: string;

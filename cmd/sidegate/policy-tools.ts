@@ -7,8 +7,7 @@ import { escapeForTerminal, jsonForTerminal } from "#core/escape.ts";
 import { findOpa, OpaMissing } from "#policy/compile/find-opa.ts";
 import { formatProblem, type Problem } from "#policy/compile/problem.ts";
 import { UsageError } from "./audit-store.ts";
-import { systemWords } from "./given-paths.ts";
-import { sayFault } from "./streams.ts";
+import { sayFault, systemWords } from "./streams.ts";
 
 /** From a clone the sources run; from the package the bundles do. */
 const BUNDLED = !import.meta.url.endsWith(".ts");

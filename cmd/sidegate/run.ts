@@ -49,6 +49,10 @@ export function registerRun(program: Command): void {
     .option("--quiet", "show no decisions")
     .option("--json", "show decisions as JSON lines on stderr")
     .passThroughOptions()
+    .addHelpText(
+      "after",
+      "\nInside, /tmp and /run are empty, the home folder is a copy that is gone at the end, and all but the working folder is read-only.\nExit codes: the command's own (127: there is no such command, 128 + n: ended by signal n); 3 with --fail-on deny; 1 the run could not be set up; 2 wrong usage.",
+    )
     .action(async (argv: string[], options: RunOptions) => exitWith(underTheGate(argv, options)));
 }
 
@@ -74,7 +78,7 @@ function planOf(argv: readonly string[], options: RunOptions): RunPlan {
       ? "quiet"
       : options.json === true
         ? "json"
-        : process.stderr.isTTY && env["NO_COLOR"] === undefined
+        : process.stderr.isTTY && (env["NO_COLOR"] ?? "") === "" && env["TERM"] !== "dumb"
           ? "colour"
           : "plain";
   const say = (text: string): void => void process.stderr.write(text);

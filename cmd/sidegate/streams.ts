@@ -29,3 +29,21 @@ export function sayFault(text: string, command = ""): void {
   const lines = text.split("\n").map(escapeForTerminal).join("\n");
   process.stderr.write(`sidegate${command === "" ? "" : ` ${command}`}: ${lines}\n`);
 }
+
+const WORDS: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file or folder",
+  ENOTDIR: "it is no folder, or lies in what is none",
+  EISDIR: "it is a folder",
+  EEXIST: "it is a file, not a folder",
+  EACCES: "permission denied",
+  EPERM: "not permitted",
+  EROFS: "the file system is read-only",
+  ELOOP: "too many links",
+  ENAMETOOLONG: "the name is too long",
+};
+
+/** What the system said, in words; its own where we have none. */
+export function systemWords(fault: unknown): string {
+  const { code = "", message } = fault as NodeJS.ErrnoException;
+  return WORDS[code] ?? message;
+}

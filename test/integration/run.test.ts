@@ -3,7 +3,17 @@
  * was asked for something wrong. (Signals and the terminal: test/bypass/run-life.test.ts.) As root and as an ordinary user.
  */
 import { spawn } from "node:child_process";
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -73,6 +83,15 @@ spec: {hosts: [docs.test], ports: [80], protocol: http, tls: none, endpoints: ["
     return path.join(this.folder, name);
   }
 
+  environment(): Readonly<Record<string, string>> {
+    return {
+      PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
+      HOME: this.at("home"),
+      SIDEGATE_OPA: this.at("opa"),
+      XDG_STATE_HOME: this.at("home/state"),
+    };
+  }
+
   policy(text: string): void {
     writeFileSync(this.at("policy/docs.rego"), text);
   }
@@ -82,12 +101,7 @@ spec: {hosts: [docs.test], ports: [80], protocol: http, tls: none, endpoints: ["
     const [file = "", ...rest] = [...this.#user.prefix, SIDEGATE, ...args];
     const child = spawn(file, rest, {
       cwd: this.at("work"),
-      env: {
-        PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
-        HOME: this.at("home"),
-        SIDEGATE_OPA: this.at("opa"),
-        XDG_STATE_HOME: this.at("home/state"),
-      },
+      env: this.environment(),
       stdio: ["ignore", "pipe", "pipe"],
     });
     let out = "";
@@ -159,6 +173,31 @@ describe.each(WHO)("as %s", (_who, user) => {
     expect([answer.code, answer.detail]).toEqual(["no_writes", "The docs are only read."]);
     const why = await desk.sidegate("why");
     expect([why.code, why.out]).toEqual([0, expect.stringMatching(/docs\.rego:\d+/)]);
+  });
+
+  test("who stops to read what is decided (| head -1) does not end the command, and nothing is left behind", async () => {
+    const [file = "", ...rest] = [
+      ...user.prefix,
+      SIDEGATE,
+      "run",
+      "--allow",
+      "docs.test",
+      "--",
+      "sh",
+      "-c",
+      "read line; exit 7",
+    ];
+    const child = spawn(file, rest, {
+      cwd: desk.at("work"),
+      env: desk.environment(),
+      stdio: ["pipe", "ignore", "pipe"],
+    });
+    child.stderr.once("data", () => {
+      child.stderr.destroy();
+      child.stdin.end("go\n");
+    });
+    const code = await new Promise((resolve) => child.on("close", resolve));
+    expect([code, readdirSync(desk.at("home/state/sidegate/runs"))]).toEqual([7, []]);
   });
 
   test("--fail-on deny: 3 where something was denied, else the command's own", async () => {
