@@ -176,7 +176,7 @@ describe.each(WHO)("as %s", (_who, user) => {
   });
 
   test("who stops to read what is decided (| head -1) does not end the command, and nothing is left behind", async () => {
-    const [file = "", ...rest] = [
+    const [file, ...rest] = [
       ...user.prefix,
       SIDEGATE,
       "run",
