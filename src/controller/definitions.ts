@@ -1,6 +1,6 @@
 /**
  * Where each of our custom resource definitions stands beside this release's, and how it is brought up to it: Helm installs what is in a
- * chart's `crds/` and never touches it again (docs/adr/0013-definitions-upgrade-themselves.md).
+ * chart's `crds/` and never touches it again (docs/adr/0014-definitions-upgrade-themselves.md).
  *
  * Errs towards leaving alone: what a newer release wrote, what bears no readable release, and what would lose a version is not written.
  * What is behind and stays so is a value (`behind`), for the caller to refuse to start on: a field that the API server does not know is
