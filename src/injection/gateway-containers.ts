@@ -97,7 +97,7 @@ export function sidecarContainer(parts: GatewayParts, options: InjectionOptions)
       periodSeconds: 1,
       timeoutSeconds: 1,
       successThreshold: 1,
-      failureThreshold: 60,
+      failureThreshold: 300,
     },
     securityContext: {
       ...SECURITY,
