@@ -39,6 +39,19 @@ within 60000 "pods were made all the while" "^[1-9][0-9]+$" cat "$work/made"
 touch "$work/stop-making"; wait $maker || true
 failed_admissions() { echo "$(cat "$work/made") made; failed: $(wc -l <"$work/made.txt")"; head -3 "$work/made.txt"; }
 check "no admission failed" "failed: 0$" failed_admissions
+# The authorities that the next agents would be given, asked of both replicas: what is published reaches them a moment later.
+given() {
+  local n
+  for n in 1 2 3 4 5 6; do
+    kubectl -n shop create --dry-run=server -o 'jsonpath={.spec.initContainers[?(@.name=="sidegate")].env[?(@.name=="SIDEGATE_COLLECTOR_CA")].value}' -f - <<EOF | grep -c BEGIN
+apiVersion: v1
+kind: Pod
+metadata: {name: given}
+spec: {containers: [{name: app, image: "sidegate.local/agent:1", command: [sleep, infinity]}]}
+EOF
+  done | sort -u | tr -d '\n'
+}
+within 90000 "new agents are given both" "^2$" given
 # Agents know the authority that they were injected with: with a new one they are made anew, as status says.
 kubectl -n shop rollout restart deployment/agent-python deployment/agent-node >/dev/null
 kubectl -n shop rollout status deployment/agent-python deployment/agent-node --timeout=240s >/dev/null || true
