@@ -214,6 +214,18 @@ describe("P15: a running pod with a chained mesh", () => {
     expect(after((p) => void (writer(p).image = "evil:1"), options)).toEqual(["spec.initContainers[2].image"]);
     expect(after((p) => void (app(p).image = "agent:2"), options)).toEqual([]);
   });
+  test("a debug container has the agents' seccomp profile, not the mesh's", () => {
+    const ours = { type: "Localhost", localhostProfile: "sidegate/agent.json" };
+    const asked = (seccompProfile: object): string[] =>
+      after((p) => {
+        for (const each of [...p.spec.initContainers, ...p.spec.containers])
+          if (!String(each.name).startsWith("istio-"))
+            each.securityContext = { ...each.securityContext, seccompProfile: ours };
+        p.spec.ephemeralContainers = [{ ...debug, securityContext: { ...debug.securityContext, seccompProfile } }];
+      }).filter((field) => field.includes("ephemeral"));
+    expect(asked(ours)).toEqual([]);
+    expect(asked({ type: "RuntimeDefault" })).toEqual(["spec.ephemeralContainers[0].securityContext.seccompProfile"]);
+  });
   test("takes no debug container as the mesh's uid or into its process", () => {
     const add = (container: Tree) => after((p) => void (p.spec.ephemeralContainers = [container]));
     expect(add(debug)).toEqual([]);

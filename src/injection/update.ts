@@ -99,7 +99,7 @@ function newEphemeral(old: Pod, next: Pod, options: InjectionOptions, exempt: nu
   return placedContainers(next)
     .filter(({ list, container }) => list === "ephemeralContainers" && !known.has(container.name))
     .flatMap(({ container, field }) => [
-      ...ephemeralFaults(next, container, field, options),
+      ...ephemeralFaults(next, container, { field, options, exempt }),
       ...(exempt === null ? [] : besideExempt(next, container, field, exempt)),
     ]);
 }
@@ -118,8 +118,15 @@ function besideExempt(pod: Pod, container: Container, field: string, exempt: num
   return faults;
 }
 
-function ephemeralFaults(pod: Pod, container: Container, field: string, options: InjectionOptions): Violation[] {
-  const ours = theirProfile(pod);
+interface Beside {
+  readonly field: string;
+  readonly options: InjectionOptions;
+  /** The mesh's uid; null: there is none in the pod. */
+  readonly exempt: number | null;
+}
+
+function ephemeralFaults(pod: Pod, container: Container, { field, options, exempt }: Beside): Violation[] {
+  const ours = theirProfile(pod, exempt);
   const seccomp = { type: ours.type, localhostProfile: ours.localhostProfile ?? "" };
   const faults = forbiddenInContainer(container, field, { ...options, seccomp });
   if (!sameProfile(effectiveProfile(pod, container), ours))
@@ -150,8 +157,9 @@ interface AgentsProfile {
 }
 
 /** As its agents run: what injection wrote on that day, whatever it writes today. A pod without one gets no container without one. */
-function theirProfile(pod: Pod): AgentsProfile {
-  const { type, localhostProfile } = pod.spec.containers[0]?.securityContext?.seccompProfile ?? {};
+function theirProfile(pod: Pod, exempt: number | null): AgentsProfile {
+  const agent = pod.spec.containers.find((container) => exempt === null || uidOf(pod, container) !== exempt);
+  const { type, localhostProfile } = agent?.securityContext?.seccompProfile ?? {};
   return type === "Localhost" && localhostProfile !== undefined
     ? { type, localhostProfile }
     : { type: "RuntimeDefault" };

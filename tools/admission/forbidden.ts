@@ -205,7 +205,7 @@ const POD_CHECKS: readonly Check[] = [
 ];
 
 /** A chained mesh's containers have rules of their own about these, and volumes that are nobody else's. */
-const NOT_OF_A_MESH = /name: a mesh|capabilities|allowPrivilegeEscalation/;
+const NOT_OF_A_MESH = /name: a mesh|capabilities|allowPrivilegeEscalation|seccompProfile/;
 
 export function forbiddenPolicy(): Policy {
   return {

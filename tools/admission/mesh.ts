@@ -60,6 +60,10 @@ export const MESH_CHECKS: readonly Check[] = [
     message: `${WHAT}: a member that a mesh's containers have not (command, envFrom, …)`,
   },
   {
+    expression: mesh(`c.?securityContext.?seccompProfile.?type.orValue("") == "RuntimeDefault"`),
+    message: `${WHAT}.securityContext.seccompProfile: has to be RuntimeDefault, as the gateway's webhook writes it`,
+  },
+  {
     expression: mesh(`c.?image.orValue("") in ${list("meshImages")}`),
     message: `${WHAT}.image: is not among the mesh's (value mesh.images)`,
   },

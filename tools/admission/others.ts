@@ -98,7 +98,7 @@ function ephemeralChecks(): Check[] {
     ),
     // As the pod's agents run, who cannot change it: what injection wrote on that day, whatever it writes today.
     {
-      expression: `variables.added.all(c, [${OWN_PROFILE}].all(p, p == ${profileText("object.spec.containers[0].?securityContext.?seccompProfile")} && p.matches("^(RuntimeDefault|Localhost) ")))`,
+      expression: `variables.added.all(c, [${OWN_PROFILE}].all(p, p == ${profileText(`object.spec.containers.filter(a, variables.exempt == -1 || ${UID.replaceAll("c.?", "a.?")} != variables.exempt)[0].?securityContext.?seccompProfile`)} && p.matches("^(RuntimeDefault|Localhost) ")))`,
       message: `${what}.securityContext.seccompProfile: has to be that of the pod's agents`,
     },
   ];
