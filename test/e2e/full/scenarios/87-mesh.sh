@@ -30,10 +30,10 @@ within 60000 "chained, the pod is made" "pod/chained created" meshed_pod ''
 in_meshed wait --for=condition=Ready pod/chained --timeout=120s >/dev/null || true
 check "init proves the exemption" "holds: nobody else talks to the mesh" in_meshed logs chained -c sidegate-init
 within 60000 "the agent gets its answer" "http GET /v1/items/70" meshed curl -sS --max-time 10 "http://$api/v1/items/70"
-check "again" "http GET /v1/items/71" meshed curl -sS --max-time 10 "http://$api/v1/items/71"
+check "again" "http GET /v1/items/chained-once" meshed curl -sS --max-time 10 "http://$api/v1/items/chained-once"
 check "through the mesh's proxy" "^out [0-9.]+:80$" in_meshed logs chained -c istio-proxy
-check "a refused one does not get there" "^403$" meshed curl -sS --max-time 10 -o /dev/null -w '%{http_code}\n' -X DELETE "http://$api/v1/items/71"
-meshed_records() { audit query --all --json --limit 100000 | grep -c '/v1/items/71"'; }
+check "a refused one does not get there" "^403$" meshed curl -sS --max-time 10 -o /dev/null -w '%{http_code}\n' -X DELETE "http://$api/v1/items/chained-once"
+meshed_records() { audit query --all --json --limit 100000 | grep -c '/v1/items/chained-once"'; }
 within 60000 "both are on record, once each" "^2$" meshed_records
 for port in 15000 15001 15006; do
   check "the agent does not reach the mesh's port $port" "Could ?n.t connect|Failed to connect" meshed curl -sS --max-time 5 "http://127.0.0.1:$port/"
