@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 import { isThere } from "./command-path.ts";
 
-const FILES = new Set(["/bin/sh", "/usr/local/bin/agent", "/work/run.sh", "/work/bin/tool"]);
+const FILES = new Set(["/bin/sh", "/usr/local/bin/agent", "/srv/run.sh", "/srv/bin/tool"]);
 const there = (name: string, path?: string): boolean =>
-  isThere({ argv: [name], cwd: "/work", env: path === undefined ? {} : { PATH: path } }, (at) => FILES.has(at));
+  isThere({ argv: [name], cwd: "/srv", env: path === undefined ? {} : { PATH: path } }, (at) => FILES.has(at));
 
 test("a name is looked for on the PATH, one with a slash from the working folder on", () => {
   expect(["sh", "agent"].map((name) => there(name, "/bin:/usr/local/bin"))).toEqual([true, true]);
