@@ -2,7 +2,6 @@
  * Carries a permit's masks out on one session: asks the upstream for what the masker has to know (which OIDs its names are), lets it
  * object before anything is sent, and hands it every result, COPY, notice and error of a masked statement.
  */
-import type { MaskRule } from "#contract/decision.ts";
 import type { Refusal } from "#sidecar/seam/verdict.ts";
 import type { Act } from "./act.ts";
 import { noticeBytes, readCopyOut, readRowDescription } from "./codec/backend.ts";
@@ -18,6 +17,7 @@ import {
   SYNC,
 } from "./codec/frontend.ts";
 import { int16, message, utf8 } from "./codec/text.ts";
+import { MaskSets } from "./mask-sets.ts";
 import type { CopyMask, MaskedAct, Objection, SessionMasker } from "./masking.ts";
 import { refusalText } from "./refuse.ts";
 import type { SessionEffect, Statement } from "./sql/reading.ts";
@@ -37,13 +37,12 @@ export class Masks {
   #waits = false;
   #copy: CopyMask | null = null;
   #copyAct: Act | null = null;
-  /** Different ones are few: they are the policy's, shared with its cache. */
-  readonly #listening: (readonly MaskRule[])[] = [];
+  readonly #listening = new MaskSets();
   /**
    * Under which masks statements were sent since nothing was under way, and whether one of them may be quoted: what is deferred (constraints,
    * triggers) speaks later than the statement that it is about, in the answer to COMMIT, to Sync, or to any other.
    */
-  readonly #spoken = new Map<readonly MaskRule[], boolean>();
+  readonly #spoken = new MaskSets();
 
   /** `masker`: null: masks cannot be carried out, so a statement with one is refused. */
   constructor(talk: Talk, masker: SessionMasker | null) {
@@ -65,6 +64,8 @@ export class Masks {
     if (masks.length === 0 || isControl(act)) return goOn(null);
     const masker = this.#masker;
     if (masker === null) return goOn(this.#refusal(act, { code: "obligation_unsupported", why: "masks" }));
+    if (!this.#spoken.takes(masks) || (listensTo(act) && !this.#listening.takes(masks)))
+      return goOn(this.#evaded(act, "too many different masks in one transaction, or in one session that listens"));
     const question = masker.question(masks);
     if (question === null) return goOn(this.#objection(act, masker, changed));
     if (this.#talk.status === "E") return goOn(this.#evaded(act, "the transaction has failed"));
@@ -99,7 +100,7 @@ export class Masks {
     if (masker === null) return;
     if (!act.pure) masker.follow(act.statements);
     const { masks } = act;
-    if (masks.length > 0) this.#spoken.set(masks, this.#spoken.get(masks) === true || masker.quotes(maskedAct(act)));
+    if (masks.length > 0) this.#spoken.add(masks, masker.quotes(maskedAct(act)));
   }
 
   /** The upstream is outside of a transaction, and owes no answer. */
@@ -146,19 +147,18 @@ export class Masks {
   notice(type: "E" | "N", fields: ReadonlyMap<string, string>): string | null {
     if (this.#masker === null) return null;
     let shown = fields;
-    for (const [masks, quotes] of this.#spoken) shown = this.#masker.notice(masks, quotes, shown);
+    for (const { masks, quotes } of this.#spoken.values()) shown = this.#masker.notice(masks, quotes, shown);
     return shown === fields ? null : noticeBytes(type, shown);
   }
 
   /** A LISTEN has ended well: what is said to it later has these masks, whichever statement is under way then. */
   listens(act: Act): void {
-    if (act.masks.length === 0 || !act.effects.some(({ kind }) => kind === "listen")) return;
-    if (!this.#listening.includes(act.masks)) this.#listening.push(act.masks);
+    if (act.masks.length > 0 && listensTo(act)) this.#listening.add(act.masks, false);
   }
 
   /** Whether a NotificationResponse must be read. */
   get listening(): boolean {
-    return this.#listening.length > 0;
+    return this.#listening.size > 0;
   }
 
   // NotificationResponse: Int32 pid, String channel, String payload
@@ -167,7 +167,7 @@ export class Masks {
     const masker = this.#masker;
     if (masker === null || channelEnd < 0 || body.indexOf("\0", channelEnd + 1) !== body.length - 1) return null;
     let payload = body.slice(channelEnd + 1, -1);
-    for (const masks of this.#listening) payload = masker.payload(masks, payload);
+    for (const { masks } of this.#listening.values()) payload = masker.payload(masks, payload);
     return message("A", `${body.slice(0, channelEnd + 1)}${payload}\0`);
   }
 
@@ -259,6 +259,10 @@ export class Masks {
     talk.hurried = true;
     talk.write(talk.ports.connect, text);
   }
+}
+
+function listensTo({ effects }: Act): boolean {
+  return effects.some(({ kind }) => kind === "listen");
 }
 
 /** It begins, marks or ends a transaction, reads nothing and shows nothing. */
